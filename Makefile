@@ -1,0 +1,54 @@
+# Clawkeep's own commands. `make` alone explains them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SCENARIO ?= tier1_personal
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH
+export PYTHONUNBUFFERED := 1
+
+# The demo's lab stays up for a look, the test's lab is thrown away: each lives in a state folder of its own.
+demo demo-down: export CLAWKEEP_LAB_HOME := $(CURDIR)/.lab/demo
+molecule sabotage sabotage-all drills destroy: export CLAWKEEP_LAB_HOME := $(CURDIR)/.lab/test
+
+.PHONY: help
+help: ## Show this page
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what the hostless checks need (.venv)
+	@scripts/setup
+
+.PHONY: setup-lab
+setup-lab: ## Install what the safe lab needs too (QEMU, nmap ...; root)
+	@scripts/setup --lab
+
+.PHONY: check
+check: setup ## Lint and unit tests; no host, no root, under a minute
+	ruff format --check .
+	ruff check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline --strict
+	pytest -q
+
+.PHONY: demo
+demo: setup-lab ## Boot the safe lab, converge tier 1, verify it, and leave the host up for a look
+	scripts/demo $(SCENARIO)
+
+.PHONY: demo-down
+demo-down: ## Take the demo's lab down
+	clawkeep lab down $(SCENARIO)
+
+.PHONY: test
+test: setup-lab check ## Prove the whole thing: checks, Molecule, a representative sabotage run, the drills
+	scripts/lab-test representative
+
+.PHONY: test-all
+test-all: setup-lab check ## As test, with every sabotage live
+	scripts/lab-test all
+
+.PHONY: clean
+clean: ## Take every lab of this checkout down and remove what was built here
+	scripts/clean
