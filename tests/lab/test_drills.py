@@ -1,0 +1,73 @@
+"""Drills on the running lab: what a host must survive, and what must undo itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from .conftest import Lab, await_true
+
+pytestmark = pytest.mark.lab
+
+GATEWAY_SECONDS = (
+    420  # a cold OpenClaw start under software emulation takes up to three minutes, and may be retried once
+)
+
+
+def test_a_firewall_change_that_cuts_ssh_off_undoes_itself(lab: Lab) -> None:
+    """BGL-01: the play fails loudly, the old rules return by themselves within the rollback time."""
+    before = lab.root(POLICY)
+    rollback = 45
+    lockout = {"site_admin_networks": ["192.0.2.0/24"], "firewall_confirm_seconds": rollback}
+    began = time.monotonic()
+    play = lab.play("playbooks/site.yml", "--tags", "BGL-01", "--extra-vars", json.dumps(lockout))
+    assert play.returncode != 0, play.stdout[-2000:]
+    assert "clawkeep-firewall" in play.stdout or "UNREACHABLE" in play.stdout
+    await_true(lab.answers, rollback + 60, "the host is reachable again")
+    assert time.monotonic() - began < 150 + rollback
+    after = lab.root(POLICY)
+    assert after == before
+    assert "rolled-back" in lab.root("journalctl -t clawkeep-firewall --no-pager -n 20")
+    lab.expect_green()
+
+
+def test_a_docker_restart_and_a_new_network_leave_everything_in_force(lab: Lab) -> None:
+    """NET-09: the policy does not depend on the order in which Docker comes up."""
+    lab.root("systemctl restart docker && docker network create clawkeep-drill", timeout=180)
+    await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers")
+    lab.expect_green()
+
+
+def test_a_reboot_leaves_everything_in_force(lab: Lab) -> None:
+    """NET-09: nothing that was proven lives in memory only."""
+    boot = lab.root("cat /proc/sys/kernel/random/boot_id")
+    lab.ssh("systemctl reboot")
+
+    def rebooted() -> bool:
+        try:
+            seen = lab.ssh("cat /proc/sys/kernel/random/boot_id", timeout=10)
+        except subprocess.TimeoutExpired:
+            return False
+        return seen.returncode == 0 and seen.stdout != boot
+
+    await_true(rebooted, 240, "the host is back from its reboot")
+    await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers")
+    lab.expect_green()
+
+
+def test_one_command_stops_the_agent_and_nothing_revives_it(lab: Lab) -> None:
+    """BGL-05: no agent process, no network, ssh alive; down after a Docker restart; release is explicit."""
+    began = time.monotonic()
+    lab.root("clawkeep-kill kill")
+    took = time.monotonic() - began
+    assert lab.root("docker ps -q --filter label=clawkeep.role=agent").strip() == ""
+    assert lab.ssh("pgrep -x openclaw-gatewa").returncode != 0
+    assert lab.answers()
+    print(f"kill took {took:.1f} s")
+    lab.root("systemctl restart docker", timeout=180)
+    assert lab.root("docker ps -q --filter label=clawkeep.role=agent").strip() == ""
+    lab.root("clawkeep-kill release", timeout=300)
+    await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers after the release")
