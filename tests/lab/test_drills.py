@@ -12,9 +12,11 @@ from .conftest import Lab, await_true
 
 pytestmark = pytest.mark.lab
 
-GATEWAY_SECONDS = (
-    420  # a cold OpenClaw start under software emulation takes up to three minutes, and may be retried once
-)
+# A cold OpenClaw start under software emulation takes up to three minutes, and may be retried once.
+GATEWAY_SECONDS = 420
+
+# The table as it decides, without what counting and reloading change.
+POLICY = "nft -j list table inet clawkeep | jq -S '[.nftables[] | del(.. | .handle?, .packets?, .bytes?)]'"
 
 
 def test_a_firewall_change_that_cuts_ssh_off_undoes_itself(lab: Lab) -> None:
