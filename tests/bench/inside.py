@@ -1,4 +1,4 @@
-"""How much a verification of one lab host costs from inside: ssh connections, and wall time against the slowest command.
+"""The cost of verifying one lab host from inside: ssh connections, and wall time against the slowest command.
 
 Run with a converged lab up: `python tests/bench/inside.py tier1_personal [RUNS]`. Prints Markdown.
 """
