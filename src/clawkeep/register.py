@@ -1,0 +1,118 @@
+"""The register of controls: the front matter of docs/controls/*.md, and the files that each control is bound to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from clawkeep.errors import ClawkeepError
+
+ID = re.compile(r"[A-Z]{3}-\d{2}")
+FRAMEWORKS = ("cis_docker", "cis_controls", "nist_800_190", "owasp_asi", "openclaw")
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, pattern=r"^[^\n]+$")]
+
+
+class Severity(StrEnum):
+    """How bad a violation is; declared from the worst down."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Proof(StrEnum):
+    """How a control is decided: by tests, by a person, or not yet."""
+
+    AUTOMATED = "automated"
+    MANUAL = "manual"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True)
+class Control:
+    """One promise: whom it binds (`tier`: the lowest rank), how bad its breach is, and the command that restores it."""
+
+    id: str
+    title: str
+    tier: int
+    severity: Severity
+    proof: Proof
+    waivable: bool
+    remedy: str
+    maps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    page: Path = Path()
+    body: str = field(default="", repr=False)
+
+    @property
+    def module_prefix(self) -> str:
+        """How the file names of its tests begin: `test_net_03_`."""
+        return f"test_{self.id.lower().replace('-', '_')}_"
+
+
+class _FrontMatter(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-\d{2}$")]
+    title: Text
+    tier: Literal[1, 2, 3]
+    severity: Literal["critical", "high", "medium", "low"]
+    status: Literal["automated", "manual", "planned"]
+    waivable: bool
+    remedy: Text
+    maps: dict[Literal["cis_docker", "cis_controls", "nist_800_190", "owasp_asi", "openclaw"], list[Text]] = {}
+
+
+def read_page(path: Path) -> Control:
+    """The control that one page declares; raises ClawkeepError naming the file and what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ClawkeepError(f"{path} cannot be read: {problem}") from None
+    parts = re.split(r"^---[ \t]*\n", text, maxsplit=2, flags=re.M)
+    if len(parts) != 3 or parts[0]:
+        raise ClawkeepError(f"{path} must begin with front matter between two lines of `---`")
+    try:
+        page = _FrontMatter.model_validate(yaml.safe_load(parts[1]))
+    except yaml.YAMLError as problem:
+        raise ClawkeepError(f"{path}: the front matter is not YAML: {' '.join(str(problem).split())}") from None
+    except ValidationError as problem:
+        raise ClawkeepError(f"{path}: {sentence(problem)}") from None
+    if page.id != path.stem:
+        raise ClawkeepError(f"{path} declares {page.id}; a page is named after its control")
+    return Control(
+        id=page.id,
+        title=page.title,
+        tier=page.tier,
+        severity=Severity(page.severity),
+        proof=Proof(page.status),
+        waivable=page.waivable,
+        remedy=page.remedy,
+        maps={key: tuple(ids) for key, ids in page.maps.items()},
+        page=path,
+        body=parts[2],
+    )
+
+
+def load(folder: Path) -> dict[str, Control]:
+    """Every control of the register by id, in the order of ids; raises ClawkeepError at the first malformed page."""
+    pages = sorted(folder.glob("*.md"))
+    if not pages:
+        raise ClawkeepError(f"the register {folder} has no page")
+    return {control.id: control for control in map(read_page, pages)}
+
+
+def sentence(problem: ValidationError) -> str:
+    """The first thing that pydantic found wrong, as one sentence."""
+    error = problem.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(step) for step in error["loc"]) or "it"
+    shown = "" if error["type"] == "missing" else f" (it is {str(error['input'])[:80]!r})"
+    return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}{shown}"

@@ -1,0 +1,214 @@
+"""Evaluate observed hosts: run the conformance suite over them in a pytest of its own, and decide every control.
+
+The suite is pure functions of evidence, so this needs no host: `clawkeep verify` observes first, a replay reads a
+bundle, a unit test hands in worlds of its own making. It may be called from inside a pytest run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import io
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from clawkeep import register, repo
+from clawkeep.errors import ClawkeepError
+from clawkeep.evidence.document import digest
+from clawkeep.observation import Observation
+from clawkeep.plugin import Evaluation, Outcome
+from clawkeep.register import Control, Proof
+from clawkeep.report.model import Excerpt, HostRow, Report, Result
+from clawkeep.verdict import Status
+
+# The worst test decides a control; it is not applicable only when every test says so.
+WORST_FIRST = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.MANUAL, Status.PASS, Status.NOT_APPLICABLE)
+SHOWN_EXCERPTS = 8  # citations of one result that are kept; the bundle has the rest
+
+# What a run of the suite does not need, and an embedding pytest run must not be touched by.
+_WITHOUT = (
+    *("cacheprovider", "terminal", "junitxml", "pastebin", "doctest", "unittest", "stepwise", "setuponly", "setupplan"),
+    *("faulthandler", "warnings", "logging", "threadexception", "unraisableexception", "debugging", "capture"),
+    "subtests",
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for: control ids (none: all of the register), and whether only the inside vantage is used."""
+
+    controls: tuple[str, ...] = ()
+    inside_only: bool = False
+
+
+EVERYTHING = Selection()
+
+
+def now() -> str:
+    """The time as RFC 3339 in UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def evaluate(
+    observations: Sequence[Observation],
+    selection: Selection = EVERYTHING,
+    *,
+    checkout: repo.Repo | None = None,
+    started: str | None = None,
+) -> Report:
+    """Judge every selected control on every observed host.
+
+    Raises ClawkeepError when there is no host, no such control, or nothing to run: those are never an empty report.
+    """
+    began = started or now()
+    checkout = checkout or repo.find()
+    if not observations:
+        raise ClawkeepError("no host was given: nothing was verified")
+    everything = register.load(checkout.controls)
+    chosen = select(everything, selection.controls)
+    evaluation = Evaluation(chosen, observations, frozenset(everything), selection.inside_only)
+    run_suite(evaluation, checkout.suite, checkout.root)
+    left_out = _left_out(evaluation, chosen)
+    judged = [control for control in chosen.values() if control.id not in left_out]
+    if not judged:
+        raise ClawkeepError("every selected control needs another vantage than inside: nothing was verified")
+    return Report(
+        version=importlib.metadata.version("clawkeep"),
+        started=began,
+        finished=now(),
+        hosts=tuple(HostRow(o.host.name, o.host.tier.name, o.reached, o.message) for o in observations),
+        results=tuple(_results(judged, observations, evaluation)),
+        planned=tuple(control.id for control in everything.values() if control.proof is Proof.PLANNED),
+        left_out=left_out,
+    )
+
+
+def select(controls: Mapping[str, Control], wanted: Iterable[str]) -> dict[str, Control]:
+    """The controls that can be judged, or of them those that are wanted; raises ClawkeepError for an unknown id."""
+    ready = {name: control for name, control in controls.items() if control.proof is not Proof.PLANNED}
+    chosen = {}
+    for name in wanted:
+        if name not in controls:
+            raise ClawkeepError(f"there is no control {name}: `clawkeep controls list` names them all")
+        if name not in ready:
+            raise ClawkeepError(f"the control {name} is planned: it has no proof yet")
+        chosen[name] = ready[name]
+    chosen = chosen or ready
+    if not chosen:
+        raise ClawkeepError("the register has no control that can be judged")
+    return chosen
+
+
+def run_suite(evaluation: Evaluation, suite: Sequence[Path], root: Path) -> None:
+    """Run the tests below `suite` with the evaluation's eyes; results are left in `evaluation`."""
+    if not suite:
+        raise ClawkeepError(f"there is no conformance suite below {root}/tests")
+    options = [
+        f"--rootdir={root}",
+        f"-c{os.devnull}",
+        "--import-mode=importlib",
+        "--strict-markers",
+        "--disable-plugin-autoload",
+        *(word for name in _WITHOUT for word in ("-p", f"no:{name}")),
+        "-p",
+        "clawkeep.plugin",
+        "--continue-on-collection-errors",
+    ]
+    said = io.StringIO()
+    with _plain_environment(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = pytest.main([*options, *map(str, suite)], plugins=[evaluation])
+    if status is pytest.ExitCode.INTERRUPTED and not evaluation.broken:
+        raise KeyboardInterrupt
+    if status in {pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR}:
+        last = said.getvalue().strip().splitlines()[-1:] or ["it said nothing"]
+        raise ClawkeepError(f"pytest broke while it ran the suite: {last[0]}")
+
+
+@contextlib.contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Without the variables by which a shell gives pytest options: they could thin out the suite unseen."""
+    names = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST")
+    saved = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(saved)
+
+
+def _left_out(evaluation: Evaluation, controls: Mapping[str, Control]) -> tuple[str, ...]:
+    """Controls that only tests with another vantage prove, when those were not asked for."""
+    ran = {outcome.control for outcome in evaluation.outcomes}
+    return tuple(name for name in controls if name in evaluation.left_out and name not in ran)
+
+
+def _results(
+    controls: Sequence[Control], observations: Sequence[Observation], evaluation: Evaluation
+) -> Iterator[Result]:
+    outcomes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for outcome in evaluation.outcomes:
+        outcomes[outcome.host, outcome.control].append(outcome)
+    for observation in observations:
+        for control in controls:
+            status, message, evidence = _decide(
+                control, observation, outcomes[observation.host.name, control.id], evaluation
+            )
+            yield Result(
+                control=control.id,
+                title=control.title,
+                severity=control.severity,
+                host=observation.host.name,
+                tier=observation.host.tier.name,
+                status=status,
+                message=message,
+                remedy=control.remedy,
+                evidence=evidence,
+            )
+
+
+def _decide(
+    control: Control, observation: Observation, outcomes: Sequence[Outcome], evaluation: Evaluation
+) -> tuple[Status, str, tuple[Excerpt, ...]]:
+    if observation.host.tier.rank < control.tier:
+        return Status.NOT_REQUIRED, f"required from tier rank {control.tier} on", ()
+    if not observation.reached:
+        return Status.INCONCLUSIVE, f"the host was not measured: {observation.message}", ()
+    broken = _broken_module(control, evaluation)
+    if broken:
+        return Status.ERROR, broken, ()
+    if outcomes:
+        return decide(outcomes)
+    if control.proof is Proof.MANUAL:
+        return Status.MANUAL, "this is for a person to check and attest; its page says how", ()
+    return Status.INCONCLUSIVE, "no test judged this control", ()
+
+
+def _broken_module(control: Control, evaluation: Evaluation) -> str:
+    for path, why in evaluation.broken.items():
+        name = Path(re.sub(r"::.*", "", path)).name
+        if name.startswith(control.module_prefix):
+            return f"the test module {name} cannot be used: {why}"
+    return ""
+
+
+def decide(outcomes: Sequence[Outcome]) -> tuple[Status, str, tuple[Excerpt, ...]]:
+    """One control's status on one host, from its tests: the worst decides, and its first sentence is the message."""
+    status = min((outcome.status for outcome in outcomes), key=WORST_FIRST.index)
+    worst = [outcome for outcome in outcomes if outcome.status is status]
+    sentences = [sentence for outcome in worst for sentence in outcome.sentences]
+    message = sentences[0] if sentences else ""
+    if len(sentences) > 1:
+        message = f"{message} (and {len(sentences) - 1} more)"
+    complaints = tuple(
+        Excerpt(f"test: {outcome.test}", digest(list(outcome.sentences)), "; ".join(outcome.sentences))
+        for outcome in outcomes
+        if outcome.sentences
+    )
+    cited = {(c.source, c.digest): Excerpt(c.source, c.digest, c.excerpt) for o in worst for c in o.citations}
+    return status, message, (*complaints, *list(cited.values())[:SHOWN_EXCERPTS])

@@ -1,0 +1,145 @@
+"""How tests decide controls, and controls a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from clawkeep.errors import ClawkeepError
+from clawkeep.report.model import Exit
+from clawkeep.run import Selection, evaluate
+from clawkeep.verdict import Status
+
+LOOKS = 'evidence.inside.fact("ports")'
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (f"assert {LOOKS} == []", Status.PASS, ""),
+        ('assert ["a is open", "b is open", "c is open"] == []', Status.FAIL, "a is open (and 2 more)"),
+        ('assert False, "the door is open"', Status.FAIL, "the door is open"),
+        ('pytest.fail("the door is open")', Status.FAIL, "the door is open"),
+        ('assert evidence.inside.fact("none")', Status.INCONCLUSIVE, "no fact none in the inside evidence"),
+        ('raise Unmeasured("ss is missing")', Status.INCONCLUSIVE, "ss is missing"),
+        ('raise NotApplicable("no Docker Desktop here")', Status.NOT_APPLICABLE, "no Docker Desktop here"),
+        ('raise Manual("ask the owner")', Status.MANUAL, "ask the owner"),
+        ('pytest.skip("not today")', Status.INCONCLUSIVE, "was skipped: not today"),
+        ("assert True", Status.INCONCLUSIVE, "looked at no evidence"),
+        ("{}['x']", Status.ERROR, "broke: KeyError"),
+    ],
+)
+def test_each_ending_of_a_test_has_its_status(checkout, observe, body, status, message):
+    checkout.page("NET-01")
+    checkout.test("NET-01", f"def test_it(evidence):\n    {body}\n")
+    report = evaluate([observe()], checkout=checkout.repo)
+    (result,) = report.results
+    assert result.status is status
+    assert message in result.message
+
+
+ENDINGS = {
+    "fail": "assert False",
+    "error": "{}['x']",
+    "inconclusive": "pytest.skip('x')",
+    "manual": "raise Manual('x')",
+    "pass": LOOKS,
+    "not_applicable": "raise NotApplicable('x')",
+}
+
+
+@pytest.mark.parametrize(("worse", "better"), [(a, b) for i, a in enumerate(ENDINGS) for b in list(ENDINGS)[i:]])
+def test_the_worst_test_decides_a_control(checkout, observe, worse, better):
+    checkout.page("NET-01")
+    checkout.test(
+        "NET-01", f"def test_a(evidence):\n    {ENDINGS[better]}\ndef test_b(evidence):\n    {ENDINGS[worse]}\n"
+    )
+    (result,) = evaluate([observe()], checkout=checkout.repo).results
+    assert result.status == worse
+
+
+def test_a_subject_that_cannot_be_read_is_inconclusive(checkout, observe):
+    checkout.page("NET-01")
+    checkout.test(
+        "NET-01",
+        """
+        @pytest.fixture
+        def doors(evidence):
+            return evidence.inside.fact("doors")
+        def test_it(doors):
+            assert doors == []
+        """,
+    )
+    report = evaluate([observe()], checkout=checkout.repo)
+    assert report.results[0].status is Status.INCONCLUSIVE
+    assert report.exit_status is Exit.UNMEASURED
+
+
+def test_a_host_is_bound_by_its_tier_and_those_below(checkout, observe):
+    checkout.page("NET-01", tier=1)
+    checkout.page("NET-10", tier=3)
+    for control in ("NET-01", "NET-10"):
+        checkout.test(control, f"def test_it(evidence):\n    {LOOKS}\n")
+    report = evaluate([observe("low"), observe("high", rank=3)], checkout=checkout.repo)
+    statuses = {(r.host, r.control): r.status for r in report.results}
+    assert statuses == {
+        ("low", "NET-01"): Status.PASS,
+        ("low", "NET-10"): Status.NOT_REQUIRED,
+        ("high", "NET-01"): Status.PASS,
+        ("high", "NET-10"): Status.PASS,
+    }
+    assert report.exit_status is Exit.GREEN
+
+
+def test_an_unreached_host_passes_nothing(checkout, observe):
+    checkout.page("NET-01")
+    checkout.test("NET-01", f"def test_it(evidence):\n    {LOOKS}\n")
+    report = evaluate([observe("up"), observe("down", message="ssh says no")], checkout=checkout.repo)
+    assert [r.status for r in report.results] == [Status.PASS, Status.INCONCLUSIVE]
+    assert "ssh says no" in report.results[1].message
+    assert report.exit_status is Exit.UNMEASURED
+
+
+def test_a_control_without_a_test_is_inconclusive(checkout, observe):
+    checkout.page("NET-01")
+    checkout.page("INV-05", status="manual")
+    checkout.page("AGT-07", status="planned")
+    report = evaluate([observe()], checkout=checkout.repo)
+    assert {r.control: r.status for r in report.results} == {"NET-01": Status.INCONCLUSIVE, "INV-05": Status.MANUAL}
+    assert report.planned == ("AGT-07",)
+
+
+def test_a_module_that_cannot_be_imported_is_an_error_of_its_control_alone(checkout, observe):
+    checkout.page("NET-01")
+    checkout.page("NET-02")
+    checkout.test("NET-01", "import nothing_of_that_name\n")
+    checkout.test("NET-02", f"def test_it(evidence):\n    {LOOKS}\n")
+    first, second = evaluate([observe()], checkout=checkout.repo).results
+    assert first.status is Status.ERROR
+    assert "nothing_of_that_name" in first.message
+    assert second.status is Status.PASS
+
+
+def test_inside_only_leaves_out_and_says_so(checkout, observe):
+    checkout.page("NET-01")
+    checkout.page("NET-02")
+    checkout.test("NET-01", f"def test_it(evidence):\n    {LOOKS}\n", mark='@pytest.mark.vantage("outside")\n')
+    checkout.test("NET-02", f"def test_it(evidence):\n    {LOOKS}\n")
+    report = evaluate([observe()], Selection(inside_only=True), checkout=checkout.repo)
+    assert [r.control for r in report.results] == ["NET-02"]
+    assert report.left_out == ("NET-01",)
+
+
+def test_selected_controls_alone_are_judged(checkout, observe):
+    for control in ("NET-01", "NET-02"):
+        checkout.page(control)
+        checkout.test(control, f"def test_it(evidence):\n    {LOOKS}\n")
+    report = evaluate([observe()], Selection(("NET-02",)), checkout=checkout.repo)
+    assert [r.control for r in report.results] == ["NET-02"]
+    with pytest.raises(ClawkeepError, match="no control NET-77"):
+        evaluate([observe()], Selection(("NET-77",)), checkout=checkout.repo)
+
+
+def test_no_host_is_no_report(checkout):
+    checkout.page("NET-01")
+    with pytest.raises(ClawkeepError, match="no host"):
+        evaluate([], checkout=checkout.repo)
