@@ -11,6 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
+from . import egress
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -18,7 +19,9 @@ Part = Callable[[Recorder], None]
 
 def parts() -> Dict[str, Part]:
     """The parts of the collection by name; each gathers one subject and runs in a thread of its own."""
-    return {}
+    return {
+        "egress": egress.collect,
+    }
 
 
 def now() -> str:
