@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from clawkeep import tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.register import sentence
+from clawkeep.repo import Repo
 from clawkeep.tiers import Tier
+
+LISTING_LIMIT = 120  # seconds; a dynamic inventory may have to ask a cloud
 
 
 def _network(value: str) -> str:
@@ -90,6 +98,117 @@ class Host:
     name: str
     tier: Tier
     addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The hosts of one Ansible inventory, and the site that they stand in.
+
+    `listing` is what `ansible-inventory --list` printed: the connection settings are in it, and nothing else of it is
+    ever read, for a host's own variables are not the oracle.
+    """
+
+    source: Path
+    hosts: tuple[Host, ...]
+    site: Site
+    listing: Mapping[str, Any] = field(repr=False)
+
+
+def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory:
+    """The inventory at `source` (a file or a folder), its hosts narrowed by the host pattern `limit`.
+
+    Raises ClawkeepError when it cannot be parsed, holds no host, matches no host, or when a host has no tier or two.
+    """
+    if not source.exists():
+        raise ClawkeepError(
+            f"there is no inventory {source}: name an inventory file or folder, as for ansible-playbook"
+        )
+    known = tiers.load(checkout.tiers)
+    listing = _list(source, checkout, limit)
+    names = sorted(set(_members(listing, "all")))
+    if not names:
+        of = f" in the limit {limit!r}" if limit else ""
+        raise ClawkeepError(f"the inventory {source} has no host{of}: nothing was verified")
+    memberships = {group: set(_members(listing, group)) for group in listing if group.startswith(tiers.PREFIX)}
+    variables = listing.get("_meta", {}).get("hostvars", {})
+    hosts = tuple(
+        Host(name, _tier_of(name, memberships, known), _addresses(name, variables.get(name, {}))) for name in names
+    )
+    return Inventory(source, hosts, read_site(source if source.is_dir() else source.parent), listing)
+
+
+def _list(source: Path, checkout: Repo, limit: str | None) -> dict[str, Any]:
+    beside = Path(sys.executable).parent / "ansible-inventory"
+    argv = [str(beside) if beside.exists() else "ansible-inventory", "--list", "-i", str(source)]
+    argv += ["--playbook-dir", str(checkout.playbooks)]
+    if limit:
+        argv += ["--limit", limit]
+    environment = dict(
+        os.environ,
+        ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED="true",
+        ANSIBLE_HOST_PATTERN_MISMATCH="error",  # a mistyped group must not shrink the run to what is left
+        ANSIBLE_VERBOSITY="0",
+        ANSIBLE_NOCOLOR="true",
+        ANSIBLE_FORCE_COLOR="false",
+    )
+    config = checkout.root / "ansible.cfg"
+    if config.exists():
+        environment.setdefault("ANSIBLE_CONFIG", str(config))
+    try:
+        done = subprocess.run(
+            argv, env=environment, capture_output=True, text=True, timeout=LISTING_LIMIT, check=False, errors="replace"
+        )
+    except FileNotFoundError:
+        raise ClawkeepError("ansible-inventory is not installed: install Clawkeep with its dependencies") from None
+    except subprocess.TimeoutExpired:
+        raise ClawkeepError(f"ansible-inventory did not list {source} within {LISTING_LIMIT} s") from None
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("[ERROR]")] or done.stderr.splitlines()[
+            -1:
+        ]
+        why = said[0].removeprefix("[ERROR]: ") if said else f"status {done.returncode}"
+        if limit and "host pattern" in why:
+            raise ClawkeepError(f"the limit {limit!r} names something that {source} does not have: {why}")
+        raise ClawkeepError(f"the inventory {source} cannot be used: {why}")
+    try:
+        listing = json.loads(done.stdout)
+    except ValueError as problem:
+        raise ClawkeepError(f"ansible-inventory did not print JSON for {source}: {problem}") from None
+    if not isinstance(listing, dict):
+        raise ClawkeepError(f"ansible-inventory printed no listing of {source}")
+    return listing
+
+
+def _members(listing: Mapping[str, Any], group: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+    entry = listing.get(group, {})
+    yield from entry.get("hosts", [])
+    for child in entry.get("children", []):
+        if child not in above:
+            yield from _members(listing, child, (*above, group))
+
+
+def _tier_of(name: str, memberships: Mapping[str, set[str]], known: Mapping[str, Tier]) -> Tier:
+    groups = sorted(group for group, members in memberships.items() if name in members)
+    choice = ", ".join(known)
+    if not groups:
+        raise ClawkeepError(f"the host {name} has no tier: put it into one of the groups {choice}")
+    if len(groups) > 1:
+        raise ClawkeepError(f"the host {name} is in {len(groups)} tiers ({', '.join(groups)}): leave it in exactly one")
+    if groups[0] not in known:
+        raise ClawkeepError(f"the host {name} is in the group {groups[0]}, which is no tier: the tiers are {choice}")
+    return known[groups[0]]
+
+
+def _addresses(name: str, variables: Mapping[str, Any]) -> tuple[str, ...]:
+    value = variables.get("clawkeep_addresses", [])
+    try:
+        if not isinstance(value, list):
+            raise ValueError("it is not a list")
+        return tuple(_address(str(item)) for item in value)
+    except ValueError as problem:
+        raise ClawkeepError(
+            f"clawkeep_addresses of the host {name} must be a list of IP addresses: {problem}"
+        ) from None
 
 
 def parse_site(data: Mapping[str, Any], source: str) -> Site:

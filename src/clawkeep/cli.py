@@ -1,0 +1,175 @@
+"""The command line: `clawkeep verify`, `clawkeep controls`, and the lab where its extras are installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from clawkeep import inventory, register, repo, tiers
+from clawkeep.errors import ClawkeepError
+from clawkeep.evidence import store
+from clawkeep.observe import observe
+from clawkeep.report import machine, terminal
+from clawkeep.report.model import Exit
+from clawkeep.report.sanitise import clean
+from clawkeep.run import Selection, evaluate, now, select
+
+app = typer.Typer(
+    name="clawkeep",
+    help="Prove on the live host that an OpenClaw deployment keeps its security tier's promises.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+controls = typer.Typer(help="The register of controls.", no_args_is_help=True)
+app.add_typer(controls, name="controls")
+
+VERIFY_HELP = """
+Measure the hosts of an inventory and judge every control that their tier requires.
+
+Hosts are measured from inside over the inventory's own connection, and from the site's other vantage points; nothing
+is changed on them. With [bold]--evidence[/bold] a recorded bundle is judged again, and no host is contacted.
+
+[bold]Examples[/bold]
+
+  clawkeep verify -i inventories/production
+
+  clawkeep verify -i inventories/production --limit tier2_team --control NET-04 --control CTR-01
+
+  clawkeep verify -i inventories/production --save-evidence evidence/today --report report/today
+
+  clawkeep verify --evidence evidence/today
+
+[bold]Exit status[/bold]
+
+  0  every required control passes
+
+  1  a required control fails
+
+  2  something could not be measured: a host not reached, an inconclusive control, no host, bad usage
+     (the counts are printed always, so that a 2 hides no fail)
+"""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clawkeep {importlib.metadata.version('clawkeep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(help=VERIFY_HELP)
+def verify(
+    inventory_path: Annotated[
+        Path | None,
+        typer.Option("--inventory", "-i", metavar="INVENTORY", help="Ansible inventory: a file or a folder."),
+    ] = None,
+    limit: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="Only hosts of this pattern, as for ansible-playbook.")
+    ] = None,
+    control: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this control, such as NET-04; may be repeated.")
+    ] = None,
+    inside_only: Annotated[
+        bool, typer.Option("--inside-only", help="Send no probe: leave out what needs another vantage point.")
+    ] = False,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge this recorded evidence; no host is contacted.")
+    ] = None,
+    save_evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what was measured in this new folder.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.json and junit.xml into this folder.")
+    ] = None,
+) -> None:
+    """Judge the hosts of an inventory, or recorded evidence; ends the program with the exit status of the contract."""
+    checkout = repo.find()
+    selection = Selection(tuple(control or ()), inside_only)
+    if (inventory_path is None) == (evidence is None):
+        raise ClawkeepError(
+            "say what to verify: either -i INVENTORY (live hosts) or --evidence DIR (a recorded bundle)"
+        )
+    if evidence is not None and (limit or save_evidence):
+        raise ClawkeepError("--limit and --save-evidence are for live hosts, they do not go with --evidence")
+    # What can be wrong without a host is found before one is contacted.
+    select(register.load(checkout.controls), selection.controls)
+    started = now()
+    if evidence is not None:
+        observations = store.load(evidence, tiers.load(checkout.tiers))
+    else:
+        hosts = inventory.load(inventory_path or Path(), checkout, limit=limit)
+        observations = observe(hosts, checkout, inside_only=inside_only)
+        if save_evidence is not None:
+            store.save(save_evidence, observations, started)
+    result = evaluate(observations, selection, checkout=checkout, started=started)
+    if report is not None:
+        machine.write(result, report)
+    terminal.show(result, Console(highlight=False), report)
+    raise typer.Exit(int(result.exit_status))
+
+
+@controls.command("list")
+def controls_list() -> None:
+    """List the register: id, lowest tier, severity, how it is proved, title."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("id", "tier", "severity", "proof", "title"):
+        table.add_column(heading)
+    for control in register.load(repo.find().controls).values():
+        table.add_row(control.id, str(control.tier), control.severity, control.proof, escape(control.title))
+    Console(highlight=False).print(table)
+
+
+@controls.command("show")
+def controls_show(control: Annotated[str, typer.Argument(metavar="ID", help="Such as NET-04.")]) -> None:
+    """Print a control's page: the promise, why, how it is set, proved, broken, and what to do by hand."""
+    known = register.load(repo.find().controls)
+    if control not in known:
+        raise ClawkeepError(f"there is no control {control}: `clawkeep controls list` names them all")
+    typer.echo(known[control].page.read_text(encoding="utf-8"), nl=False)
+
+
+def _mount_lab() -> None:
+    """Mount `clawkeep lab`; without the lab's extras it says how to get them."""
+    try:
+        from clawkeep.cli_lab import app as lab
+    except ImportError as problem:
+        missing = problem.name
+
+        def lab_missing() -> None:
+            raise ClawkeepError(f"the lab needs {missing}: install it with `pip install -e '.[lab]'`")
+
+        app.command("lab", help="The safe lab (its extras are not installed).")(lab_missing)
+    else:
+        app.add_typer(lab, name="lab")
+
+
+_mount_lab()
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one sentence on standard error and status 2."""
+    try:
+        app()
+    except ClawkeepError as problem:
+        typer.echo(f"clawkeep: {clean(str(problem), 1000)}", err=True)
+        sys.exit(int(Exit.UNMEASURED))
+    except KeyboardInterrupt:
+        typer.echo("clawkeep: interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,59 @@
+"""Observe the hosts of an inventory: from inside over their own connection, and from the site's other vantages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from clawkeep import probes
+from clawkeep.errors import ClawkeepError
+from clawkeep.evidence.document import SCHEMA, HostEvidence
+from clawkeep.evidence.transport import Connection, TransportError, connections
+from clawkeep.inventory import Host, Inventory, Site
+from clawkeep.observation import Observation
+from clawkeep.repo import Repo
+
+AT_ONCE = 20  # hosts
+
+
+def observe(inventory: Inventory, checkout: Repo, *, inside_only: bool = False) -> list[Observation]:
+    """Every host of the inventory, in its order; a host that gives no evidence is there too, with the reason."""
+    ways = connections(inventory, checkout.root / "ansible.cfg")
+
+    def one(host: Host) -> Observation:
+        return _host(host, inventory.site, ways[host.name], inside_only=inside_only)
+
+    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(inventory.hosts))) as pool:
+        return list(pool.map(one, inventory.hosts))
+
+
+def _host(host: Host, site: Site, way: Connection, *, inside_only: bool) -> Observation:
+    try:
+        inside = way.collect(parameters(host, site))
+    except TransportError as problem:
+        return Observation(host, site, None, str(problem))
+    vantages = {} if inside_only else _vantages(host, site, inside)
+    raw = {"schema": SCHEMA, "host": host.name, "inside": inside, "vantages": vantages}
+    return Observation(host, site, HostEvidence(host.name, raw))
+
+
+def _vantages(host: Host, site: Site, inside: Mapping[str, Any]) -> dict[str, Any]:
+    """What the other vantages saw; when probing breaks as a whole, each has the reason in place of measurements."""
+    try:
+        return {name: dict(document) for name, document in probes.measure(host, site, inside).items()}
+    except ClawkeepError as problem:
+        why = str(problem)
+    except Exception as problem:
+        why = f"the probes broke: {type(problem).__name__}: {problem}"
+    return {name: {"schema": SCHEMA, "problems": {"probes": why}} for name in site.vantages}
+
+
+def parameters(host: Host, site: Site) -> dict[str, Any]:
+    """What the collector is told: where it may knock, and how the tier names things. No person's data, no secret."""
+    facts = site.model_dump(mode="json", exclude={"operators", "console", "images"})
+    return {
+        "host": {"name": host.name, "addresses": list(host.addresses)},
+        "site": facts,
+        "tier": dict(host.tier.settings),
+    }
