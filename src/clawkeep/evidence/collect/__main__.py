@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import docker, egress, mounts, processes
+from . import docker, egress, host, mounts, processes
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -21,6 +21,7 @@ def parts() -> Dict[str, Part]:
     """The parts of the collection by name; each gathers one subject and runs in a thread of its own."""
     return {
         "egress": egress.collect,
+        "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
         "mounts": mounts.collect,
