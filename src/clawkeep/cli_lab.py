@@ -1,0 +1,83 @@
+"""`clawkeep lab`: the safe lab on the command line."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from clawkeep.lab import image as host_image
+from clawkeep.lab import inventory as lab_inventory
+from clawkeep.lab import lab as labs
+from clawkeep.lab import state, tools
+from clawkeep.lab.errors import LabError
+from clawkeep.lab.topology import SCENARIOS
+
+app = typer.Typer(no_args_is_help=True, help="Boot, break and put back a safe lab host and the world around it.")
+
+Scenario = Annotated[str, typer.Argument(help=f"One of: {', '.join(SCENARIOS)}.", metavar="SCENARIO")]
+Name = Annotated[str, typer.Argument(help="The snapshot's name.", metavar="NAME")]
+
+
+@app.callback()
+def main() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that a stopped command cleans up behind itself."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+@app.command()
+def up(scenario: Scenario) -> None:
+    """Boot the scenario's host and the world around it; ready when ssh, world and Docker answer."""
+    labs.up(state.lab(scenario))
+
+
+@app.command()
+def down(scenario: Scenario) -> None:
+    """End the lab and remove everything of it."""
+    labs.down(state.lab(scenario))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def ssh(
+    scenario: Scenario,
+    command: Annotated[list[str] | None, typer.Argument(help="One word is a shell's text.", metavar="[CMD]...")] = None,
+) -> None:
+    """Open a root shell on the host, or run a command with stdin passed through and its exit status returned."""
+    raise typer.Exit(labs.shell(state.lab(scenario), command or []))
+
+
+@app.command()
+def snapshot(scenario: Scenario, name: Name) -> None:
+    """Keep the running machine, memory included."""
+    labs.snapshot(state.lab(scenario), name)
+
+
+@app.command()
+def restore(scenario: Scenario, name: Name) -> None:
+    """Put the machine back to a snapshot."""
+    labs.restore(state.lab(scenario), name)
+
+
+@app.command()
+def inventory(scenario: Scenario) -> None:
+    """Print the path of the inventory that reaches the host."""
+    path = lab_inventory.folder(state.lab(scenario))
+    if not path.is_dir():
+        raise LabError(f"the lab {scenario} is not up: run `clawkeep lab up {scenario}`")
+    typer.echo(path)
+
+
+@app.command()
+def status(scenario: Annotated[str | None, typer.Argument(metavar="[SCENARIO]")] = None) -> None:
+    """Tell what runs."""
+    for name in [scenario] if scenario else SCENARIOS:
+        typer.echo(labs.status(state.lab(name)))
+
+
+@app.command()
+def image() -> None:
+    """Build the host's image and nothing else."""
+    tools.need_root()
+    typer.echo(host_image.ensure().disk)

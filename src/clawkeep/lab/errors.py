@@ -1,0 +1,7 @@
+"""What goes wrong in the lab."""
+
+from clawkeep.errors import ClawkeepError
+
+
+class LabError(ClawkeepError):
+    """The lab cannot do what was asked: one sentence that says what the person at the terminal can do."""

@@ -1,0 +1,111 @@
+"""The host's disk: a Debian tree, furnished as the lab's host, with its kernel beside it for a direct boot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from clawkeep.lab import cache, containers, debian, guest, tools
+from clawkeep.lab.errors import LabError
+from clawkeep.lab.progress import step
+
+DISK_SIZE = "10G"
+
+
+@dataclass(frozen=True)
+class HostImage:
+    """Everything a machine boots from; `disk` is a qcow2 that nothing ever writes to."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    containers: tuple[containers.Image, ...]
+
+
+def ensure() -> HostImage:
+    """The image from the cache; the parts whose inputs have changed are built first (about two minutes for all)."""
+    tools.need(*tools.FOR_IMAGE)
+    images = tuple(containers.build(recipe) for recipe in containers.RECIPES)
+    tree = cache.product(f"tree-{_tree_key()}", _build_tree)
+    recipe = cache.source("guest.py", "topology.py", "image.py", "preload.sh")
+    key = cache.key(tree.name, *(i.id for i in images), recipe)
+    folder = cache.product(f"host-{key}", lambda into: _build_host(into, tree, images))
+    return HostImage(folder / "disk.qcow2", folder / "vmlinuz", folder / "initrd.img", images)
+
+
+def _tree_key() -> str:
+    return cache.key(*guest.PACKAGES, *guest.INITRAMFS_MODULES, *debian.SOURCES, cache.source("debian.py"))
+
+
+def _build_tree(folder: Path) -> None:
+    """Install the packages. Kept apart from the furnishing, which changes more often."""
+    modules = " ".join(guest.INITRAMFS_MODULES)
+    initramfs = (
+        '--essential-hook=mkdir -p "$1"/etc/initramfs-tools/conf.d && '
+        'printf "MODULES=list\\nCOMPRESS=zstd\\n" > "$1"/etc/initramfs-tools/conf.d/lab && '
+        f'printf "%s\\n" {modules} > "$1"/etc/initramfs-tools/modules'
+    )
+    with step("installing Debian for the lab host"):
+        debian.bootstrap(
+            folder / "tree.tar", guest.PACKAGES, folder / "mmdebstrap.log", variant="minbase", hooks=[initramfs]
+        )
+
+
+def _build_host(folder: Path, tree: Path, images: tuple[containers.Image, ...]) -> None:
+    root = folder / "root"
+    root.mkdir()
+    with step("furnishing the lab host"):
+        _run("tar", "--extract", "--xattrs", "--xattrs-include=*", f"--file={tree / 'tree.tar'}", f"--directory={root}")
+        _furnish(root)
+    with step("loading the container images into the lab host"), as_file(files("clawkeep.lab") / "preload.sh") as script:
+        _run(
+            *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", str(script), str(root)),
+            *(str(i.archive) for i in images),
+        )
+    with step("writing the lab host's disk"):
+        for name in ("vmlinuz", "initrd.img"):
+            shutil.copyfile((root / name).resolve(), folder / name)
+        raw = folder / "disk.raw"
+        _run("mke2fs", "-q", "-t", "ext4", "-L", "lab", "-m", "1", "-d", str(root), str(raw), DISK_SIZE)
+        shutil.rmtree(root)
+        _run("qemu-img", "convert", "-O", "qcow2", "-o", "cluster_size=64k", str(raw), str(folder / "disk.qcow2"))
+        raw.unlink()
+
+
+def _furnish(root: Path) -> None:
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    for file in guest.files():
+        path = root / file.path.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text)
+        path.chmod(file.mode)
+    uid = str(guest.ADMIN_UID)
+    _chroot(root, "useradd", "--uid", uid, "--user-group", "--create-home", "--shell", "/bin/bash", guest.ADMIN)
+    _chroot(root, "passwd", "--lock", "root")
+    _chroot(root, "systemctl", "--quiet", "disable", *_known(root, guest.DISABLED_UNITS))
+    _chroot(root, "systemctl", "--quiet", "enable", *guest.ENABLED_UNITS)
+    _chroot(root, "systemctl", "--quiet", "mask", *guest.MASKED_UNITS)
+    # An empty machine id makes every start a first start, which resets the units to the vendor's presets.
+    (root / "etc/machine-id").unlink(missing_ok=True)
+    _chroot(root, "systemd-machine-id-setup")
+
+
+def _known(root: Path, units: tuple[str, ...]) -> list[str]:
+    """Those of `units` that the tree has, as a unit or as a System V script."""
+    places = ("usr/lib/systemd/system", "etc/systemd/system")
+    return [u for u in units if any(os.path.lexists(root / place / u) for place in places)]
+
+
+def _chroot(root: Path, *argv: str) -> None:
+    _run("chroot", str(root), *argv)
+
+
+def _run(*argv: str) -> None:
+    env = {**os.environ, "PATH": tools.SEARCH_PATH}
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, check=False)
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(argv[:3])} ...` failed ({done.stderr.strip()[-300:]!r})")

@@ -1,0 +1,258 @@
+"""The lab as a whole: up, down, snapshot, restore. Every command of `clawkeep lab` is one function here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from clawkeep.lab import cache, image, inventory, machine, network, ssh, state, tools
+from clawkeep.lab.errors import LabError
+from clawkeep.lab.image import HostImage
+from clawkeep.lab.progress import say, step
+from clawkeep.lab.state import Process, State
+from clawkeep.lab.topology import Lab
+from clawkeep.lab.world import pki
+from clawkeep.lab.world.services import CERTIFIED_NAMES, SERVICES, Service
+
+_BOOT_PATIENCE = 300.0  # seconds; some 25 are usual under emulation
+_WORLD_PATIENCE = 30.0
+_DOCKER_PATIENCE = 180.0
+_RESTORE_PATIENCE = 60.0
+_MACHINE = "machine"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is there of a lab: `dead` are recorded processes that no longer run."""
+
+    recorded: bool
+    dead: tuple[str, ...]
+    missing_namespaces: tuple[str, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether all of it is there."""
+        return self.recorded and not self.dead and not self.missing_namespaces
+
+
+def condition(lab: Lab) -> Condition:
+    """Compare the lab's record with this machine."""
+    record = state.load(lab)
+    if record is None:
+        return Condition(recorded=False, dead=(), missing_namespaces=())
+    expected = [_MACHINE, *(s.name for s in SERVICES)]
+    living = {p.name for p in record.processes if p.alive}
+    present = network.existing()
+    return Condition(
+        recorded=True,
+        dead=tuple(n for n in expected if n not in living),
+        missing_namespaces=tuple(n for n in lab.namespaces if n not in present),
+    )
+
+
+def up(lab: Lab) -> None:
+    """Bring the lab up; ready when ssh, the world and the guest's Docker answer. Nothing happens when it is up."""
+    tools.need_root()
+    with _alone(lab):
+        if condition(lab).running:
+            say(f"lab: {lab.scenario.group} is up already")
+            return
+        tools.need_good_qemu()
+        tools.need(*tools.FOR_LAB)
+        _clear(lab)
+        host = image.ensure()
+        with _undone_on_failure(lab):
+            lab.state.mkdir(mode=0o700, exist_ok=True)
+            machine.create_disk(lab, host)
+            port = _free_port(lab.preferred_port)
+            _begin(lab, host, port)
+            with step("booting the lab host"):
+                ssh.wait(lab, port, "true", _BOOT_PATIENCE, "the lab host did not answer")
+            with step("waiting for the lab host's Docker"):
+                docker = "until systemctl is-active --quiet docker; do sleep 0.5; done"
+                ssh.wait(lab, port, docker, _DOCKER_PATIENCE, "Docker did not start")
+        say(f"lab: {lab.scenario.group} is up; inventory: {inventory.folder(lab)}")
+
+
+def down(lab: Lab) -> None:
+    """End everything of the lab, and remove its folder; quiet when there is nothing."""
+    tools.need_root()
+    if not lab.state.exists() and not network.existing() & set(lab.namespaces):
+        say(f"lab: {lab.scenario.group} is not up")
+        return
+    with _alone(lab):
+        _clear(lab)
+    shutil.rmtree(lab.state, ignore_errors=True)
+    say(f"lab: {lab.scenario.group} is down")
+
+
+def snapshot(lab: Lab, name: str) -> None:
+    """Keep the running machine under a name."""
+    _checked(name)
+    with _alone(lab):
+        _record(lab, running=True)
+        with step(f"saving the snapshot {name}"):
+            machine.save(lab, name)
+
+
+def restore(lab: Lab, name: str) -> None:
+    """Put the machine back to a snapshot and its clock to now; starts whatever of the lab no longer runs."""
+    _checked(name)
+    tools.need_root()
+    with _alone(lab):
+        record = _record(lab, running=False)
+        if name not in machine.snapshots(lab):
+            raise LabError(f"no snapshot {name!r} of {lab.scenario.group}: there are {machine.snapshots(lab) or 'none'}")
+        with step(f"restoring the snapshot {name}"):
+            if condition(lab).running:
+                machine.load(lab, name)
+            else:
+                host = image.ensure()
+                _clear(lab, keep_disk=True)
+                _begin(lab, host, _free_port(record.port), name)
+                record = _record(lab, running=True)
+            ssh.set_clock(lab, record.port, _RESTORE_PATIENCE)
+
+
+def shell(lab: Lab, words: list[str]) -> int:
+    """A root shell in the host, or a command with our standard input, output and error; its exit status."""
+    record = _record(lab, running=True)
+    terminal = ("-t",) if not words and sys.stdin.isatty() else ()
+    return subprocess.run(ssh.argv(lab, record.port, ssh.as_root(words), *terminal), check=False).returncode
+
+
+def status(lab: Lab) -> str:
+    """One sentence on the lab."""
+    found = condition(lab)
+    record = state.load(lab)
+    if record is None:
+        return f"{lab.scenario.group}: down"
+    if found.running:
+        kept = ", ".join(machine.snapshots(lab)) or "none"
+        return f"{lab.scenario.group}: up (ssh on {ssh.ADDRESS}:{record.port}, snapshots: {kept}, folder: {lab.state})"
+    lost = ", ".join((*found.dead, *found.missing_namespaces))
+    return f"{lab.scenario.group}: half dead (lost: {lost}); `up` starts afresh, `restore` goes on from a snapshot"
+
+
+def _record(lab: Lab, *, running: bool) -> State:
+    record = state.load(lab)
+    if record is None or (running and not condition(lab).running):
+        raise LabError(f"the lab {lab.scenario.group} is not up: run `clawkeep lab up {lab.scenario.group}`")
+    return record
+
+
+def _checked(name: str) -> None:
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name) is None:
+        raise LabError(f"{name!r} is no name for a snapshot: use letters, digits, - and _, beginning with a letter")
+
+
+@contextmanager
+def _alone(lab: Lab) -> Iterator[None]:
+    """One command at a time changes a lab. The lock lies beside the folder, which `down` removes."""
+    lab.state.parent.mkdir(parents=True, exist_ok=True)
+    with cache.locked(lab.state.parent / f".{lab.state.name}"):
+        yield
+
+
+@contextmanager
+def _undone_on_failure(lab: Lab) -> Iterator[None]:
+    """Leave nothing half started behind an error, Ctrl-C or SIGTERM; the logs stay for reading."""
+    try:
+        yield
+    except BaseException:
+        _clear(lab, keep_logs=True)
+        raise
+
+
+def _clear(lab: Lab, *, keep_disk: bool = False, keep_logs: bool = False) -> None:
+    """End every process of the lab and remove its namespaces and files."""
+    record = state.load(lab)
+    state.end([*(record.processes if record else ()), *state.marked(lab)])
+    network.delete(lab)
+    if keep_disk or not lab.state.exists():
+        return
+    for entry in lab.state.iterdir():
+        if keep_logs and (entry.suffix == ".log" or entry.name == "world"):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = None) -> None:
+    """Start network, world and machine, each recorded as soon as it exists."""
+    record = State(port)
+    state.save(lab, record)  # before anything exists: the names follow from it, and the mark finds the processes
+    with step("building the world around the lab host"):
+        network.create(lab)
+        world = lab.state / "world"
+        shutil.rmtree(world, ignore_errors=True)
+        world.mkdir(mode=0o700)
+        pki.create(world, CERTIFIED_NAMES)
+        for service in SERVICES:
+            record = _recorded(lab, record, service.name, _start(lab, service, world))
+    inventory.write(lab, port, host.containers)
+    process = machine.start(lab, host, port, ssh.public_key(lab), _environment(lab), from_snapshot)
+    record = _recorded(lab, record, _MACHINE, process)
+    _await_world(lab, record)
+
+
+def _recorded(lab: Lab, record: State, name: str, process: subprocess.Popen[bytes]) -> State:
+    started = state.start_of(process.pid)
+    if started is None:
+        raise LabError(f"{name} ended at once: read the logs in {lab.state}")
+    record = State(record.port, (*record.processes, Process(name, process.pid, started)))
+    state.save(lab, record)
+    return record
+
+
+def _environment(lab: Lab) -> dict[str, str]:
+    return {**os.environ, "PATH": tools.SEARCH_PATH, state.MARK: str(lab.state)}
+
+
+def _start(lab: Lab, service: Service, world: Path) -> subprocess.Popen[bytes]:
+    with (world / f"{service.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            ["ip", "netns", "exec", lab.netns(service.place), *service.argv(world)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(lab),
+            start_new_session=True,
+        )
+
+
+def _await_world(lab: Lab, record: State) -> None:
+    """Wait until every stand-in answers on each of its addresses, asked from within its own namespace."""
+    deadline = time.monotonic() + _WORLD_PATIENCE
+    for service in SERVICES:
+        for address in service.addresses:
+            for port in service.ports:
+                while not network.answers(lab.netns(service.place), str(address), port):
+                    process = record.process(service.name)
+                    if process is None or not process.alive or time.monotonic() > deadline:
+                        raise LabError(f"the world's {service.name} does not answer on {address} port {port}")
+                    time.sleep(0.1)
+
+
+def _free_port(preferred: int) -> int:
+    """The preferred loopback port, or another one when something listens there."""
+    for candidate in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ssh.ADDRESS, candidate))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise LabError("no free port on 127.0.0.1")

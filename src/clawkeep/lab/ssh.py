@@ -1,0 +1,114 @@
+"""ssh into the lab's host: its key, its options and its patience."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from clawkeep.lab.errors import LabError
+from clawkeep.lab.guest import ADMIN
+from clawkeep.lab.topology import Lab
+
+ADDRESS = "127.0.0.1"
+
+
+def key(lab: Lab) -> Path:
+    """The administrator's private key, made when first asked for."""
+    path = lab.state / "id_ed25519"
+    if not path.exists():
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"clawkeep-lab-{lab.id}", "-f", str(path)]
+        subprocess.run(argv, stdin=subprocess.DEVNULL, check=True)
+    return path
+
+
+def public_key(lab: Lab) -> str:
+    """The one line of the public key."""
+    return key(lab).with_suffix(".pub").read_text().strip()
+
+
+def options(lab: Lab) -> list[str]:
+    """ssh's options: nothing of the user's own configuration, agent or known hosts takes part."""
+    return [
+        *("-F", "none"),
+        *(
+            f"-o{option}"
+            for option in (
+                f"UserKnownHostsFile={lab.state / 'known_hosts'}",
+                "StrictHostKeyChecking=accept-new",
+                "IdentitiesOnly=yes",
+                "IdentityAgent=none",
+                "BatchMode=yes",
+                "ControlMaster=no",
+                "ControlPath=none",
+                "LogLevel=ERROR",
+                "ConnectTimeout=20",
+                "ServerAliveInterval=15",
+                "ServerAliveCountMax=8",
+            )
+        ),
+    ]
+
+
+def argv(lab: Lab, port: int, command: str, *extra: str) -> list[str]:
+    """The command line that runs `command` as the administrator; an empty command is a login shell."""
+    base = ["ssh", *options(lab), "-i", str(key(lab)), "-p", str(port), *extra, f"{ADMIN}@{ADDRESS}"]
+    return [*base, command] if command else base
+
+
+def as_root(words: Sequence[str]) -> str:
+    """The remote command that runs `words` as root: one word is a shell's text, several are a program's own."""
+    if not words:
+        return "exec sudo -n -i"
+    text = words[0] if len(words) == 1 else shlex.join(words)
+    return f"exec sudo -n -- bash -c {shlex.quote(text)}"
+
+
+def run(lab: Lab, port: int, command: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command as the administrator; exit status 255 also stands for a connection that took too long."""
+    line = argv(lab, port, command)
+    try:
+        return subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(line, 255, "", f"no answer within {seconds:.0f} s")
+
+
+def wait(lab: Lab, port: int, command: str, seconds: float, what: str) -> None:
+    """Repeat the command until it succeeds. Raises `LabError` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        done = run(lab, port, command, max(deadline - time.monotonic(), 1.0))
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise LabError(f"{what} within {seconds:.0f} s ({reason}): read {lab.state / 'console.log'}")
+        time.sleep(0.3)
+
+
+def set_clock(lab: Lab, port: int, seconds: float) -> None:
+    """Set the guest's clock to ours, to within a few milliseconds of emulation.
+
+    A restored guest lives in the past. The time is sent when the far end is ready to set it, since the login itself
+    takes seconds under emulation. Raises `LabError` when ssh does not answer in time.
+    """
+    command = "sudo -n sh -c 'echo ready; read now; exec date -u -s \"@$now\" >/dev/null'"
+    deadline = time.monotonic() + seconds
+    while True:
+        with subprocess.Popen(
+            argv(lab, port, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
+            if process.stdout.readline() == "ready\n":
+                process.stdin.write(f"{time.time():.3f}\n")
+                process.stdin.close()
+                if process.wait(timeout=60) == 0:
+                    return
+            process.kill()
+        if time.monotonic() > deadline:
+            raise LabError(f"ssh did not answer within {seconds:.0f} s: read {lab.state / 'console.log'}")
+        time.sleep(0.2)

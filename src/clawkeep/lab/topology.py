@@ -1,0 +1,137 @@
+"""Where everything of the lab lives: addresses, names and the scenarios themselves.
+
+Only documentation addresses (RFC 5737, RFC 3849) and the well-known metadata addresses occur; no packet of the lab
+ever leaves the machine. Labs are isolated from one another by network namespaces, so all of them share these
+constants and only the namespace names differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from pathlib import Path
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+
+
+def _v(*interfaces: str) -> tuple[Interface, ...]:
+    return tuple(IPv6Interface(i) if ":" in i else IPv4Interface(i) for i in interfaces)
+
+
+def _a(*addresses: str) -> tuple[Address, ...]:
+    return tuple(IPv6Address(a) if ":" in a else IPv4Address(a) for a in addresses)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of lab: the inventory group its host belongs to, and the host's name."""
+
+    group: str
+    host: str
+
+
+SCENARIOS = {s.group: s for s in (Scenario(group="tier1_personal", host="lab-tier1"),)}
+
+# The machine's two network cards. Fixed, since the guest finds its cards by them.
+MGMT_MAC = "52:54:00:c1:a0:01"
+LAB_MAC = "52:54:00:c1:a0:02"
+
+# Management: QEMU's user network, which lets nothing out (restrict=on). ssh arrives from MGMT_GATEWAY.
+MGMT_ADDRESS = IPv4Interface("10.0.2.15/24")
+MGMT_GATEWAY = IPv4Address("10.0.2.2")
+
+# The lab segment, as the host sees it.
+HOST_ADDRESSES = _v("203.0.113.10/24", "2001:db8:113::10/64")
+HOST_PRIVATE_ADDRESS = IPv4Interface("192.168.77.10/24")
+GATEWAYS = _a("203.0.113.1", "2001:db8:113::1")
+METADATA_NETWORKS = ("169.254.0.0/16", "fd00:ec2::/32")  # on-link, as a cloud's hypervisor answers them
+
+
+@dataclass(frozen=True)
+class Place:
+    """One namespace on the lab bridge.
+
+    `addresses` sit on its card of the segment, `owns` on its loopback (others route to them), `via` is its gateway.
+    """
+
+    name: str
+    addresses: tuple[Interface, ...]
+    owns: tuple[Address, ...] = ()
+    via: tuple[Address, ...] = ()
+
+
+INTERNET = Place(
+    name="internet",
+    addresses=_v("203.0.113.1/24", "2001:db8:113::1/64"),
+    owns=_a(
+        *(f"198.51.100.{n}" for n in (10, 20, 25, 30, 53)),
+        *(f"2001:db8:51::{n}" for n in (10, 20, 25, 30, 53)),
+    ),
+)
+METADATA = Place(
+    name="metadata",
+    addresses=_v("203.0.113.2/24", "2001:db8:113::2/64", "169.254.169.254/16", "169.254.170.2/16", "169.254.170.23/16")
+    + _v("fd00:ec2::254/32", "fd00:ec2::23/32"),
+    # Clouds that do not use link-local addresses; the internet namespace routes these here.
+    owns=_a("100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    via=GATEWAYS,
+)
+OUTSIDER = Place(name="outsider", addresses=_v("203.0.113.50/24", "2001:db8:113::50/64"), via=GATEWAYS)
+NEIGHBOUR = Place(
+    name="neighbour",
+    addresses=_v("203.0.113.51/24", "2001:db8:113::51/64", "192.168.77.51/24"),
+    via=GATEWAYS,
+)
+PLACES = (INTERNET, METADATA, OUTSIDER, NEIGHBOUR)
+
+ALLOWED_SITE = _a("198.51.100.10", "2001:db8:51::10")
+FORBIDDEN_SITE = _a("198.51.100.20", "2001:db8:51::20")
+MAIL_SANDBOX = _a("198.51.100.25", "2001:db8:51::25")
+MODEL_API = _a("198.51.100.30", "2001:db8:51::30")
+RESOLVERS = _a("198.51.100.53", "2001:db8:51::53")
+METADATA_ADDRESSES = tuple(i.ip for i in METADATA.addresses[2:]) + METADATA.owns
+NEIGHBOUR_ECHO = tuple(i.ip for i in NEIGHBOUR.addresses)
+
+# What the lab's resolver knows. Everything else is NXDOMAIN.
+NAMES: dict[str, tuple[Address, ...]] = {
+    "allowed.example": ALLOWED_SITE,
+    "forbidden.example": FORBIDDEN_SITE,
+    "mail.example": MAIL_SANDBOX,
+    "api.model.example": MODEL_API,
+    "metadata.google.internal": _a("169.254.169.254", "fd00:ec2::254"),
+    "instance-data.ec2.internal": _a("169.254.169.254"),
+}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The names by which one lab is known on this machine; `state` is its folder and makes them unique."""
+
+    scenario: Scenario
+    state: Path
+
+    @property
+    def id(self) -> str:
+        """Six hex digits: short enough for interface names, different for every state folder."""
+        return hashlib.sha256(str(self.state).encode()).hexdigest()[:6]
+
+    @property
+    def preferred_port(self) -> int:
+        """The loopback port tried first for ssh, so that a lab usually keeps its port from one `up` to the next."""
+        return 22_000 + int(self.id, 16) % 8_000
+
+    @property
+    def lan(self) -> str:
+        """The namespace that holds the bridge and the machine's tap."""
+        return f"ck-{self.id}-lan"
+
+    def netns(self, place: Place) -> str:
+        """The namespace of a place."""
+        return f"ck-{self.id}-{place.name}"
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Every namespace of this lab, the bridge's first."""
+        return (self.lan, *(self.netns(p) for p in PLACES))

@@ -1,0 +1,62 @@
+"""Which stand-in runs where, and how one knows that it answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clawkeep.lab import topology as t
+from clawkeep.lab.topology import Address, Place
+
+
+@dataclass(frozen=True)
+class Service:
+    """One stand-in: `argv(folder)` starts it with its files in the folder, `ports` answer when it is ready."""
+
+    name: str
+    place: Place
+    addresses: tuple[Address, ...]
+    ports: tuple[int, ...]
+    argv: Callable[[Path], list[str]]
+
+
+def _python(name: str, place: Place, addresses: tuple[Address, ...], *ports: int, tls: bool = False) -> Service:
+    def argv(folder: Path) -> list[str]:
+        certificate = [f"--certificate={folder / 'site.pem'}"] if tls else []
+        journal = f"--journal={folder / name}.jsonl"
+        return [sys.executable, "-m", f"clawkeep.lab.world.{name}", journal, *certificate, *map(str, addresses)]
+
+    return Service(name, place, addresses, ports, argv)
+
+
+def _dnsmasq(folder: Path) -> list[str]:
+    records = [f"--host-record={name},{','.join(map(str, addresses))}" for name, addresses in t.NAMES.items()]
+    return [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--user=root",  # the state folder, and so its log, is root's alone
+        "--pid-file=",
+        "--no-resolv",
+        "--no-hosts",
+        "--bind-interfaces",
+        "--except-interface=lo",
+        *(f"--listen-address={a}" for a in t.RESOLVERS),
+        "--address=/#/",  # every other name does not exist
+        "--log-queries",
+        f"--log-facility={folder / 'dns.log'}",
+        *records,
+    ]
+
+
+SERVICES = (
+    _python("metadata", t.METADATA, t.METADATA_ADDRESSES, 80),
+    _python("sites", t.INTERNET, t.ALLOWED_SITE + t.FORBIDDEN_SITE, 80, 443, tls=True),
+    _python("model", t.INTERNET, t.MODEL_API, 80, 443, tls=True),
+    _python("mail", t.INTERNET, t.MAIL_SANDBOX, 25),
+    Service("dns", t.INTERNET, t.RESOLVERS, (53,), _dnsmasq),
+    _python("echo", t.NEIGHBOUR, t.NEIGHBOUR_ECHO, 80),
+)
+CERTIFIED_NAMES = ("allowed.example", "forbidden.example", "api.model.example")
