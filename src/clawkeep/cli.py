@@ -35,27 +35,26 @@ app.add_typer(controls, name="controls")
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
 
-Hosts are measured from inside over the inventory's own connection, and from the site's other vantage points; nothing
-is changed on them. With [bold]--evidence[/bold] a recorded bundle is judged again, and no host is contacted.
+Hosts are measured from inside over the inventory's own connection, and from the site's other vantage points; \
+nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is judged again, and no host is contacted.
 
 [bold]Examples[/bold]
 
   clawkeep verify -i inventories/production
 
-  clawkeep verify -i inventories/production --limit tier2_team --control NET-04 --control CTR-01
+  clawkeep verify -i inventories/production --limit web1 --control NET-04 --control CTR-01
 
   clawkeep verify -i inventories/production --save-evidence evidence/today --report report/today
 
   clawkeep verify --evidence evidence/today
 
-[bold]Exit status[/bold]
+[bold]Exit status[/bold] (the worst decides; the counts are always printed, so that a 2 hides no fail)
 
   0  every required control passes
 
   1  a required control fails
 
-  2  something could not be measured: a host not reached, an inconclusive control, no host, bad usage
-     (the counts are printed always, so that a 2 hides no fail)
+  2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage
 """
 
 
@@ -149,6 +148,7 @@ def _mount_lab() -> None:
     """Mount `clawkeep lab`; without the lab's extras it says how to get them."""
     try:
         from clawkeep.cli_lab import app as lab
+        from clawkeep.sabotage.cli import sabotage
     except ImportError as problem:
         missing = problem.name
 
@@ -157,6 +157,7 @@ def _mount_lab() -> None:
 
         app.command("lab", help="The safe lab (its extras are not installed).")(lab_missing)
     else:
+        lab.command("sabotage")(sabotage)
         app.add_typer(lab, name="lab")
 
 
@@ -173,3 +174,7 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("clawkeep: interrupted", err=True)
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

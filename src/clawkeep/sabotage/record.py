@@ -1,0 +1,63 @@
+"""Keep what a sabotage changed as the smallest patch on the recorded good host; no host is contacted for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from clawkeep import tiers
+from clawkeep.errors import ClawkeepError
+from clawkeep.evidence import store
+from clawkeep.observation import Observation
+from clawkeep.repo import Repo
+from clawkeep.run import evaluate
+from clawkeep.sabotage.difference import Operation, difference
+from clawkeep.sabotage.minimise import minimise
+from clawkeep.sabotage.world import Sabotage, broken
+from clawkeep.verdict import Status
+
+WORLDS_AT_ONCE = 64  # candidate worlds judged in one run of the suite
+
+
+def write(sabotage: Sabotage, observed: Observation, checkout: Repo) -> int:
+    """Write the patch of what was observed beside the sabotage; returns how many operations it has."""
+    patch = smallest(recorded(checkout, observed.host.tier.name), observed, sabotage.stem, checkout)
+    sabotage.patch.write_text(json.dumps(patch, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return len(patch)
+
+
+def recorded(checkout: Repo, tier: str) -> Observation:
+    """The one host of a tier's recorded good bundle; raises ClawkeepError saying how to record it."""
+    folder = checkout.recorded / tier
+    if not folder.is_dir():
+        raise ClawkeepError(f"{folder} is missing: record it with `clawkeep verify -i ... --save-evidence {folder}`")
+    observations = store.load(folder, tiers.load(checkout.tiers))
+    if len(observations) != 1 or not observations[0].reached:
+        raise ClawkeepError(f"{folder} must hold the evidence of exactly one host that was reached")
+    return observations[0]
+
+
+def smallest(good: Observation, observed: Observation, stem: str, checkout: Repo) -> list[Operation]:
+    """The smallest patch on `good` by which every control is judged as on `observed`, with the same complaints."""
+    if good.evidence is None or observed.evidence is None:
+        raise ClawkeepError("a world that was not measured cannot be recorded")
+    before, after = dict(good.evidence.raw), dict(observed.evidence.raw)
+    whole = difference(before, after)
+
+    def judged(patches: Sequence[list[Operation]]) -> Iterator[dict[str, tuple[str, str]]]:
+        for start in range(0, len(patches), WORLDS_AT_ONCE):
+            some = patches[start : start + WORLDS_AT_ONCE]
+            worlds = [broken(good, f"world-{i}", patch, stem) for i, patch in enumerate(some)]
+            report = evaluate(worlds, checkout=checkout)
+            for world in worlds:
+                yield {
+                    r.control: (r.status.value, r.message if r.status is Status.FAIL else "")
+                    for r in report.results
+                    if r.host == world.host.name
+                }
+
+    (wanted,) = judged([whole])
+    patch = minimise(whole, lambda patches: [seen == wanted for seen in judged(patches)])
+    if list(judged([patch])) != [wanted]:
+        raise ClawkeepError(f"the patch of {stem} does not replay as it was seen")
+    return patch

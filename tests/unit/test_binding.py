@@ -1,0 +1,194 @@
+"""One id, one thread: page, tagged task, test, sabotage and report row of every control belong together.
+
+Each test gathers every breach, so that a person who adds a control sees all that is missing at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clawkeep import register, repo
+from clawkeep.evidence import SUBJECTS
+from clawkeep.register import Control, Proof
+from clawkeep.sabotage import world
+from clawkeep.sabotage.world import Kind, Sabotage
+
+SECTIONS = ("Promise", "Why", "How it is set", "How it is proved", "How it is broken", "By hand")
+
+
+@pytest.fixture(scope="module")
+def checkout() -> repo.Repo:
+    return repo.find(Path(__file__))
+
+
+@pytest.fixture(scope="module")
+def controls(checkout: repo.Repo) -> dict[str, Control]:
+    return register.load(checkout.controls)
+
+
+@pytest.fixture(scope="module")
+def automated(controls: dict[str, Control]) -> dict[str, Control]:
+    return {name: control for name, control in controls.items() if control.proof is Proof.AUTOMATED}
+
+
+@pytest.fixture(scope="module")
+def modules(checkout: repo.Repo) -> dict[Path, ast.Module]:
+    """The test modules of the conformance suite, parsed."""
+    paths = sorted(path for folder in checkout.suite for path in folder.rglob("test_*.py"))
+    return {path: ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def sabotages(checkout: repo.Repo) -> dict[str, Sabotage]:
+    return world.load(checkout.sabotages)
+
+
+@pytest.fixture(scope="module")
+def tags(checkout: repo.Repo) -> dict[str, list[Path]]:
+    """Every control id that a role's task or a playbook wears as a tag, and where."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    paths = [
+        *checkout.roles.glob("*/tasks/*.yml"),
+        *checkout.roles.glob("*/handlers/*.yml"),
+        *checkout.playbooks.glob("*.yml"),
+    ]
+    for path in sorted(paths):
+        for tag in _tags(yaml.safe_load(path.read_text(encoding="utf-8"))):
+            if register.ID.fullmatch(tag):
+                found[tag].append(path)
+    return found
+
+
+def _tags(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _tags(item)
+    elif isinstance(node, dict):
+        worn = node.get("tags", [])
+        yield from (str(tag) for tag in (worn if isinstance(worn, list) else str(worn).split(",")))
+        for value in node.values():
+            yield from _tags(value)
+
+
+def _marks(module: ast.Module, marker: str) -> set[str]:
+    """The arguments of every `pytest.mark.<marker>(...)` in a module."""
+    return {
+        str(argument.value)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == marker
+        for argument in node.args
+        if isinstance(argument, ast.Constant)
+    }
+
+
+def test_every_page_has_its_sections(controls: dict[str, Control]) -> None:
+    missing = [
+        f"{control.page} has no section `## {section}`"
+        for control in controls.values()
+        if control.proof is not Proof.PLANNED
+        for section in SECTIONS
+        if not re.search(rf"^## {section}$", control.body, re.M)
+    ]
+    assert missing == []
+
+
+def test_no_title_says_ensure(controls: dict[str, Control]) -> None:
+    assert [c.title for c in controls.values() if re.match(r"ensure\b", c.title, re.I) or c.title.endswith(".")] == []
+
+
+def test_every_automated_control_is_remedied_by_a_tagged_task(
+    automated: dict[str, Control], tags: dict[str, list[Path]]
+) -> None:
+    assert [f"no task of a role wears the tag {name}" for name in automated if name not in tags] == []
+
+
+def test_every_tag_that_looks_like_a_control_is_one(controls: dict[str, Control], tags: dict[str, list[Path]]) -> None:
+    unknown = {name: paths for name, paths in tags.items() if name not in controls}
+    assert [f"{paths[0]} wears the tag {name}, which has no page" for name, paths in unknown.items()] == []
+
+
+def test_every_remedy_runs_that_controls_tag(automated: dict[str, Control]) -> None:
+    wrong = [c for c in automated.values() if "--tags" in c.remedy and not re.search(rf"--tags \S*{c.id}", c.remedy)]
+    assert [f"{control.page}: the remedy `{control.remedy}` has the tag of something else" for control in wrong] == []
+
+
+def test_every_automated_control_has_one_test_module(
+    automated: dict[str, Control], modules: dict[Path, ast.Module]
+) -> None:
+    names = [path.name for path in modules]
+    found = {c.id: [name for name in names if name.startswith(c.module_prefix)] for c in automated.values()}
+    wrong = {name: paths for name, paths in found.items() if len(paths) != 1}
+    assert [f"{name} has {len(paths)} test modules, not one: {paths}" for name, paths in wrong.items()] == []
+
+
+def test_every_module_names_its_control_in_file_mark_and_docstring(
+    controls: dict[str, Control], modules: dict[Path, ast.Module]
+) -> None:
+    wrong = []
+    for path, module in modules.items():
+        marks = _marks(module, "control")
+        if len(marks) != 1:
+            wrong.append(f"{path} marks {sorted(marks) or 'no control'}: a module proves exactly one")
+            continue
+        (name,) = marks
+        if name not in controls:
+            wrong.append(f"{path} proves {name}, which has no page")
+            continue
+        if not path.name.startswith(controls[name].module_prefix):
+            wrong.append(f"{path} proves {name}: its name must begin with {controls[name].module_prefix}")
+        wanted = f"{name}: {controls[name].title}."
+        said = (ast.get_docstring(module) or "").splitlines()[:1]
+        if said != [wanted]:
+            wrong.append(f'{path} must begin with the docstring """{wanted}"""')
+    assert wrong == []
+
+
+def test_tests_are_pure_functions_of_evidence(modules: dict[Path, ast.Module]) -> None:
+    """A test calls no shell, opens no file and imports nothing that could."""
+    forbidden = {"subprocess", "os", "socket", "pathlib", "testinfra", "nmap", "docker", "re", "json"}
+    wrong = []
+    for path, module in modules.items():
+        for node in ast.walk(module):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            wrong += [f"{path} imports {name}" for name in names if name.partition(".")[0] in forbidden]
+    assert wrong == []
+
+
+def test_every_automated_control_is_broken_crudely_and_subtly(
+    automated: dict[str, Control], sabotages: dict[str, Sabotage]
+) -> None:
+    kinds = defaultdict(set)
+    for sabotage in sabotages.values():
+        kinds[sabotage.control].add(sabotage.kind)
+    missing = [f"{name} has no {kind} sabotage" for name in automated for kind in Kind if kind not in kinds[name]]
+    assert missing == []
+
+
+def test_every_sabotage_names_controls_of_the_register(
+    controls: dict[str, Control], sabotages: dict[str, Sabotage]
+) -> None:
+    unknown = [
+        f"{sabotage.path} names {name}, which has no page"
+        for sabotage in sabotages.values()
+        for name in sorted(sabotage.red | sabotage.unmeasured)
+        if name not in controls
+    ]
+    assert unknown == []
+
+
+def test_no_patch_has_lost_its_sabotage(checkout: repo.Repo, sabotages: dict[str, Sabotage]) -> None:
+    known = {sabotage.patch for sabotage in sabotages.values()}
+    assert [str(path) for path in checkout.sabotages.glob(f"*{world.PATCH}") if path not in known] == []
+
+
+def test_subjects_have_names_of_their_own() -> None:
+    assert SUBJECTS.keys() & {"evidence", "tier", "site", "observation"} == set()
