@@ -1,0 +1,83 @@
+"""The host as an outsider sees it: the full TCP range and a list of UDP ports, over both families."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.listeners import Listeners, is_loopback, joined
+from clawkeep.evidence.scans import Scans
+from clawkeep.verdict import Unmeasured
+
+PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The scans from outside; `public` are the addresses that the host says it has and that are not private."""
+
+    scans: Scans
+    public: frozenset[str]
+    inside: HostEvidence
+
+    @classmethod
+    def read(cls, host: HostEvidence) -> Outside:
+        """From the outside document, compared with the host's own list of addresses."""
+        links = host.inside.json("ip-addr")
+        own = {
+            str(one["local"])
+            for link in links
+            for one in link.get("addr_info", [])
+            if one.get("local") and not one.get("temporary")
+        }
+        public = frozenset(text for text in own if not is_loopback(text) and not _private(text))
+        return cls(Scans.of(host.vantage("outside")), public, host)
+
+    def answering_beyond(self, ingress: Sequence[Mapping[str, Any]], admin_networks: Sequence[str]) -> list[str]:
+        """Each port that answers and is not listed; with none, the scan must have been sound and complete."""
+        found = self.scans.answering_beyond(ingress, admin_networks)
+        if not found:
+            self._require_complete()
+        return found
+
+    def answering(self, ports: Collection[int]) -> list[str]:
+        """Each of `ports` that answers; with none, the scan must have been sound and complete."""
+        found = self.scans.answering(ports)
+        if not found:
+            self._require_complete()
+        return found
+
+    def unexplained(self) -> list[str]:
+        """Each TCP port that answers from outside while no socket of the host is there to answer."""
+        sockets = self.inside.subject(Listeners).host
+        known = {one.port for one in sockets if one.proto == "tcp" and not one.loopback}
+        return [
+            f"{joined(address, port)} answers from outside, yet no socket on the host listens there"
+            for address, port, protocol in self.scans.open_ports()
+            if protocol == "tcp" and port not in known
+        ]
+
+    def _require_complete(self) -> None:
+        left = sorted(self.public - self.scans.sources.keys())
+        if left:
+            raise Unmeasured(f"the host also has the public address {left[0]}, which was not scanned from outside")
+        self.scans.require_sound()
+
+
+def _private(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    return any(address in network for network in PRIVATE if network.version == address.version)
