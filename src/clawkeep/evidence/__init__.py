@@ -5,4 +5,22 @@
 
 from __future__ import annotations
 
-SUBJECTS: dict[str, type] = {}
+from clawkeep.evidence.account import Accounts
+from clawkeep.evidence.changes import FirewallChanges
+from clawkeep.evidence.engine import Engine
+from clawkeep.evidence.kernel import Kernel
+from clawkeep.evidence.killplan import KillPlan
+from clawkeep.evidence.releases import Releases
+from clawkeep.evidence.runbook import Runbook
+from clawkeep.evidence.sshd import Sshd
+
+SUBJECTS: dict[str, type] = {
+    "accounts": Accounts,
+    "engine": Engine,
+    "firewall_changes": FirewallChanges,
+    "kernel": Kernel,
+    "kill_plan": KillPlan,
+    "releases": Releases,
+    "runbook": Runbook,
+    "sshd": Sshd,
+}
