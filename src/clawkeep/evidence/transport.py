@@ -192,36 +192,36 @@ def _connection(runner: AnsibleRunner, host: Host, listing: Mapping[str, Any]) -
         login: tuple[str, ...] = ()
         ssh_password = None
     elif isinstance(backend, SshBackend):
-        ssh_password = backend.host.password
-        login = _login(backend)
+        ssh_password = _first(variables, "ansible_password", "ansible_ssh_password", "ansible_ssh_pass")
+        login = _login(backend, by_password=ssh_password is not None)
     else:
         kind = variables.get("ansible_connection")
         raise ClawkeepError(
             f"the host {host.name} has ansible_connection: {kind}; Clawkeep reaches hosts by ssh or local"
         )
-    password = variables.get("ansible_become_password", variables.get("ansible_become_pass"))
     return Connection(
         host=host.name,
         login=login,
         become=bool(backend.sudo),
         become_user=backend.sudo_user,
-        become_password=None if password is None else str(password),
+        become_password=_first(variables, "ansible_become_password", "ansible_become_pass"),
         ssh_password=ssh_password,
     )
 
 
-def _login(backend: SshBackend) -> tuple[str, ...]:
+def _first(variables: Mapping[str, Any], *names: str) -> str | None:
+    return next((str(variables[name]) for name in names if variables.get(name) is not None), None)
+
+
+def _login(backend: SshBackend, *, by_password: bool) -> tuple[str, ...]:
     """testinfra's ssh command line up to the host, without its multiplexing and without a password in it."""
     backend.controlpersist = 0
-    password, backend.host.password = backend.host.password, None
-    try:
-        words, values = backend._build_ssh_command("command")
-    finally:
-        backend.host.password = password
+    backend.host.password = None
+    words, values = backend._build_ssh_command("command")
     argv = shlex.split(backend.quote(" ".join(words), *values))[1:-1]
     # The first value of an option wins: what is ours comes first.
     own = ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
-    if password:
+    if by_password:
         return ("sshpass", "-e", "ssh", "-T", *own, *argv)
     return ("ssh", "-T", *own, "-o", "BatchMode=yes", *argv)
 

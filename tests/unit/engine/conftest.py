@@ -31,6 +31,14 @@ maps: {{cis_controls: ["4.4"]}}
 It holds.
 """
 
+HEAD = """\
+import pytest
+from clawkeep.verdict import Manual, NotApplicable, Unmeasured
+
+pytestmark = pytest.mark.control("{control}")
+
+"""
+
 
 class Checkout:
     """Writes pages and test modules below a folder."""
@@ -49,7 +57,7 @@ class Checkout:
         """A module of tests of one control."""
         slug = control.lower().replace("-", "_")
         path = self.repo.root / "tests" / "host" / f"test_{slug}_{name}.py"
-        head = f'import pytest\nfrom clawkeep.verdict import Manual, NotApplicable, Unmeasured\n\npytestmark = pytest.mark.control("{control}")\n'
+        head = HEAD.format(control=control)
         path.write_text(f"{head}\n{mark}{textwrap.dedent(body)}")
         return path
 

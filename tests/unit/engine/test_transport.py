@@ -1,0 +1,207 @@
+"""The way to a host: every way in which it can go wrong has a sentence, an end, and sends no secret astray.
+
+`ssh` and `sudo` are stubs on PATH: the far end is a shell on this machine, so the real bootstrap and collector run.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clawkeep.evidence import transport
+from clawkeep.evidence.transport import Connection, TransportError
+
+# Runs the remote command, which is the last argument, as ssh would: by the far end's shell.
+FAR_END = 'eval "far=\\${$#}"; exec sh -c "$far"'
+
+
+pytestmark = pytest.mark.usefixtures("stub")
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Put a shell script on PATH, before everything else."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def write(name: str, script: str) -> Path:
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    write("ssh", FAR_END)
+    return write
+
+
+def way(*, become: bool = False, sudo: str | None = None) -> Connection:
+    return Connection("alpha", ("ssh", "alpha"), become or sudo is not None, become_password=sudo)
+
+
+def trouble(connection: Connection, *, limit: float = 20) -> str:
+    with pytest.raises(TransportError) as raised:
+        connection.collect({}, limit=limit)
+    sentence = str(raised.value)
+    assert "\n" not in sentence
+    assert sentence.startswith("alpha ")
+    return sentence
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Send a package of one line in the collector's place."""
+
+    def replace(body: str) -> None:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("collect/__init__.py", "")
+            archive.writestr("collect/__main__.py", body)
+        monkeypatch.setattr(transport, "collector", buffer.getvalue)
+
+    return replace
+
+
+GOOD = 'import json, sys\nprint(json.dumps({"schema": 1, "identity": {"uid": 0}, "said": sys.stdin.read()}))'
+
+
+def test_the_package_runs_from_memory_and_gets_its_parameters(package):
+    package(GOOD)
+    assert way().collect({"a": "ü"})["said"] == '{"a": "\\u00fc"}'
+
+
+def test_the_shipped_collector_is_a_runnable_package():
+    names = zipfile.ZipFile(io.BytesIO(transport.collector())).namelist()
+    assert {"collect/__init__.py", "collect/__main__.py", "collect/core.py"} <= set(names)
+    assert transport.collector() == transport.collector()
+
+
+def test_a_greeting_of_the_login_shell_is_dropped(stub, package):
+    package(GOOD)
+    stub("ssh", f"echo 'Welcome to alpha'; echo '{{}}'; {FAR_END}")
+    assert way().collect({})["schema"] == 1
+
+
+def test_one_connection_serves_the_whole_collection(stub, package, tmp_path):
+    package(GOOD)
+    stub("ssh", f"echo once >> {tmp_path}/connections; {FAR_END}")
+    way().collect({})
+    assert (tmp_path / "connections").read_text() == "once\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("ssh: connect to host alpha port 22: Connection refused", "is unreachable by ssh: ssh: connect"),
+        ("alpha: Permission denied (publickey).", "refuses our ssh login"),
+        ("Host key verification failed.", "host key that is not known"),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "another ssh host key"),
+    ],
+)
+def test_ssh_that_does_not_connect(stub, said, sentence):
+    stub("ssh", f"echo '{said}' >&2; exit 255")
+    assert sentence in trouble(way())
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("sudo: a password is required", "wants a sudo password"),
+        ("ops is not in the sudoers file.", "does not let this account use sudo"),
+        ("sudo: python3: command not found", "has no python3"),
+    ],
+)
+def test_sudo_that_refuses(stub, said, sentence):
+    stub("sudo", f"echo '{said}' >&2; exit 1")
+    assert sentence in trouble(way(become=True))
+
+
+def test_a_host_without_python(stub):
+    stub("timeout", "echo \"timeout: failed to run command 'python3': No such file or directory\" >&2; exit 127")
+    assert "has no python3" in trouble(way())
+
+
+SUDO_THAT_ASKS = """
+echo "$@" > {log}/arguments
+tries=0
+while read -r line; do
+    tries=$((tries + 1)); echo "$tries" > {log}/tries
+    if [ "$line" = right ]; then shift; while [ "$1" != -- ]; do shift; done; shift; exec "$@"; fi
+    echo 'Sorry, try again.' >&2
+    [ $tries = 3 ] && break
+done
+echo 'sudo: no password was provided' >&2; exit 1
+"""
+
+
+def test_the_sudo_password_goes_over_standard_input_alone(stub, package, tmp_path):
+    package(GOOD)
+    stub("sudo", SUDO_THAT_ASKS.format(log=tmp_path))
+    connection = way(sudo="right")
+    assert connection.collect({})["schema"] == 1
+    assert "right" not in (tmp_path / "arguments").read_text()
+    assert "right" not in " ".join(connection.command(["true"]))
+    assert "right" not in repr(connection)
+
+
+def test_a_wrong_sudo_password_is_tried_once(stub, package, tmp_path):
+    package(GOOD)
+    stub("sudo", SUDO_THAT_ASKS.format(log=tmp_path))
+    assert "refuses the sudo password" in trouble(way(sudo="wrong"))
+    assert (tmp_path / "tries").read_text() == "1\n"
+
+
+def test_a_password_that_sudo_did_not_ask_for_harms_nothing(stub, package):
+    package(GOOD)
+    stub("sudo", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+    assert way(sudo="idle").collect({})["said"] == "{}"
+
+
+def test_output_without_end_is_cut_off(package, monkeypatch):
+    monkeypatch.setattr(transport, "OUTPUT_CAP", 1024 * 1024)
+    package("import sys\nwhile True:\n    sys.stdout.write('x' * 65536)")
+    assert "sent more than 1 MB" in trouble(way())
+
+
+def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_path):
+    monkeypatch.setattr(transport, "CONNECT_LIMIT", 0.3)
+    stub("ssh", f"sleep 60 & echo $! > {tmp_path}/child; wait")
+    began = time.monotonic()
+    assert "did not answer within 0.5 s" in trouble(way(), limit=0.2)
+    assert time.monotonic() - began < 5
+    child = (tmp_path / "child").read_text().strip()
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_a_collection_that_hangs_is_ended_on_the_host(package):
+    package("import time\ntime.sleep(60)")
+    assert "did not finish the collection within 0.5 s" in trouble(way(), limit=0.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("print('hello')", "not JSON"),
+        ("print('[]')", "schema None"),
+        ("print('{\"schema\": 7}')", "schema 7"),
+        ('print(\'{"schema": 1, "identity": {"uid": 1000}}\')', "as uid 1000"),
+        ("raise SystemExit(3)", "broke off the collection with status 3"),
+        ("raise ValueError('strange')", "ValueError: strange"),
+    ],
+)
+def test_a_collection_that_gives_no_document(package, body, sentence):
+    package(body)
+    assert sentence in trouble(way())
+
+
+def test_no_ssh_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TransportError, match="ssh cannot be run here"):
+        way().collect({})
