@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import docker, egress, host, mounts, processes
+from . import docker, egress, host, mounts, network, processes
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -25,6 +25,7 @@ def parts() -> Dict[str, Part]:
         "docker": docker.collect,
         "processes": processes.collect,
         "mounts": mounts.collect,
+        "network": network.collect,
     }
 
 
