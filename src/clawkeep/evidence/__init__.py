@@ -6,20 +6,36 @@
 from __future__ import annotations
 
 from clawkeep.evidence.account import Accounts
+from clawkeep.evidence.agent_state import AgentState
 from clawkeep.evidence.changes import FirewallChanges
+from clawkeep.evidence.confinement import Confinement
+from clawkeep.evidence.containers import Containers
+from clawkeep.evidence.desktop import Desktop
 from clawkeep.evidence.engine import Engine
+from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
+from clawkeep.evidence.mounts import Mounts
+from clawkeep.evidence.processes import Processes
+from clawkeep.evidence.project import Project
 from clawkeep.evidence.releases import Releases
 from clawkeep.evidence.runbook import Runbook
 from clawkeep.evidence.sshd import Sshd
 
 SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
+    "agent_state": AgentState,
+    "confinement": Confinement,
+    "containers": Containers,
+    "desktop": Desktop,
     "engine": Engine,
+    "engine_access": EngineAccess,
     "firewall_changes": FirewallChanges,
     "kernel": Kernel,
     "kill_plan": KillPlan,
+    "mounts": Mounts,
+    "processes": Processes,
+    "project": Project,
     "releases": Releases,
     "runbook": Runbook,
     "sshd": Sshd,
