@@ -25,6 +25,7 @@ OPENCLAW_VERSION = "2026.9.6"
 _EPOCH = 1_790_000_000  # the time stamp of every file: builds differ only where packages differ
 _CREATED = "2026-09-21T14:13:20Z"
 _SECOND = 1_000_000_000  # Docker's configuration counts nanoseconds
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NPM_FILES = ("package.json", "package-lock.json")
 
 
@@ -87,21 +88,28 @@ def _furnish_openclaw(root: Path) -> None:
             os.lchown(Path(folder, name), 0, 0)
     _chroot(root, "useradd", "--uid", "1000", "--user-group", "--create-home", "--shell", "/bin/sh", "node")
     # A named volume takes owner and mode of the folder it is first mounted over.
-    for state in (root / "home/node/.openclaw", root / "home/node/.openclaw/workspace", root / "home/node/.npm"):
+    for name in (".openclaw", ".openclaw/workspace", ".npm", ".cache"):
+        state = root / "home/node" / name
         state.mkdir(mode=0o700)
         os.chown(state, 1000, 1000)
     (root / "etc/openclaw").mkdir(mode=0o755)
+    # OpenClaw finishes its own installation at its first start, which a read-only root would not let it do.
+    _chroot(root, "env", "HOME=/tmp", "node", "/app/node_modules/openclaw/openclaw.mjs", "--version")
     _strip_privileges(root)
 
 
 def _chroot(root: Path, *argv: str) -> None:
-    subprocess.run(["chroot", str(root), *argv], check=True, capture_output=True)
+    """Run a program of the tree, without any network."""
+    argv = ("unshare", "--net", "chroot", str(root), *argv)
+    done = subprocess.run(argv, env={"PATH": _PATH}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(argv[4:])}` failed in the image's tree ({done.stderr.strip()[-300:]!r})")
 
 
 def _strip_privileges(root: Path) -> None:
     """Remove setuid and setgid bits and file capabilities: nothing in the image may raise a process's rights."""
-    for folder, _, names in os.walk(root):
-        for name in names:
+    for folder, folders, names in os.walk(root):
+        for name in (*folders, *names):
             path = Path(folder, name)
             if path.is_symlink():
                 continue
@@ -111,10 +119,7 @@ def _strip_privileges(root: Path) -> None:
                 os.removexattr(path, "security.capability", follow_symlinks=False)
 
 
-_HEALTHY = (
-    "fetch('http://127.0.0.1:18789/healthz').then(r => process.exit(r.ok ? 0 : 1)).catch(() => process.exit(1))"
-)
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_HEALTHY = "fetch('http://127.0.0.1:18789/healthz').then(r => process.exit(r.ok ? 0 : 1)).catch(() => process.exit(1))"
 
 OPENCLAW = Recipe(
     name=f"clawkeep/openclaw:{OPENCLAW_VERSION}",
@@ -122,7 +127,7 @@ OPENCLAW = Recipe(
     config={
         "User": "node",
         "WorkingDir": "/app",
-        "Env": [_PATH, "HOME=/home/node", "NODE_ENV=production"],
+        "Env": [f"PATH={_PATH}", "HOME=/home/node", "NODE_ENV=production"],
         "Entrypoint": ["node", "/app/node_modules/openclaw/openclaw.mjs"],
         "Cmd": ["gateway", "run"],
         "Healthcheck": {
@@ -141,7 +146,7 @@ OPENCLAW = Recipe(
 PROBE = Recipe(
     name="clawkeep/probe:1",
     packages=("socat", "perl-base", "python3-minimal", "iproute2", "libcap2-bin", "netcat-openbsd", "curl"),
-    config={"Env": [_PATH], "Entrypoint": ["sleep", "infinity"]},
+    config={"Env": [f"PATH={_PATH}"], "Entrypoint": ["sleep", "infinity"]},
 )
 RECIPES = (OPENCLAW, PROBE)
 

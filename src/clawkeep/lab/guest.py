@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from clawkeep.lab import topology as t
 
 # What the tiers' roles will configure. Installing it under software emulation takes minutes: it is baked in.
-PACKAGES = tuple(
-    """
-    linux-image-cloud-amd64 initramfs-tools systemd systemd-sysv udev kmod dbus libnss-systemd
-    libpam-systemd openssh-server sudo python3 python3-apt python3-requests python3-yaml
-    docker.io docker-cli docker-compose containerd runc
-    nftables iptables iproute2 procps apparmor apparmor-utils apparmor-profiles auditd acl attr curl jq ca-certificates
-    chrony rsyslog rsyslog-gnutls squid-openssl nginx wireguard-tools unattended-upgrades needrestart dnsmasq-base cron
-    socat netcat-openbsd libcap2-bin strace gpg e2fsprogs cryptsetup conntrack util-linux-extra logrotate
-    iputils-ping less
-    """.split()
+PACKAGES = (
+    *("linux-image-cloud-amd64", "initramfs-tools", "systemd", "systemd-sysv", "udev", "kmod", "dbus"),
+    *("libnss-systemd", "libnss-myhostname", "libpam-systemd", "openssh-server", "sudo", "cron", "logrotate"),
+    *("python3", "python3-apt", "python3-requests", "python3-yaml"),
+    *("docker.io", "docker-cli", "docker-compose", "containerd", "runc"),
+    *("nftables", "iptables", "iproute2", "iputils-ping", "conntrack", "wireguard-tools", "socat", "netcat-openbsd"),
+    *("apparmor", "apparmor-utils", "apparmor-profiles", "auditd", "acl", "attr", "libcap2-bin", "strace", "gpg"),
+    *("ca-certificates", "chrony", "rsyslog", "rsyslog-gnutls", "squid-openssl", "nginx", "dnsmasq-base"),
+    *("unattended-upgrades", "needrestart", "procps", "curl", "jq", "less", "e2fsprogs", "cryptsetup"),
+    "util-linux-extra",
 )
 
 # The smallest initrd that finds the root disk: emulated instructions are what a lab's start is made of.
@@ -92,8 +92,7 @@ def _cards() -> tuple[File, ...]:
         _named("10-lab0", t.LAB_MAC, "lab0"),
         File(
             "/etc/systemd/network/20-mgmt.network",
-            "[Match]\nName=mgmt\n\n"
-            f"[Network]\nAddress={t.MGMT_ADDRESS}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+            f"[Match]\nName=mgmt\n\n[Network]\nAddress={t.MGMT_ADDRESS}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
         ),
         File(
             "/etc/systemd/network/20-lab0.network",

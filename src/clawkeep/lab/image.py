@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from clawkeep.lab import cache, containers, debian, guest, tools
@@ -38,7 +37,7 @@ def ensure() -> HostImage:
 
 
 def _tree_key() -> str:
-    return cache.key(*guest.PACKAGES, *guest.INITRAMFS_MODULES, *debian.SOURCES, cache.source("debian.py"))
+    return cache.key(*sorted(set(guest.PACKAGES)), *guest.INITRAMFS_MODULES, *debian.SOURCES, cache.source("debian.py"))
 
 
 def _build_tree(folder: Path) -> None:
@@ -61,7 +60,8 @@ def _build_host(folder: Path, tree: Path, images: tuple[containers.Image, ...]) 
     with step("furnishing the lab host"):
         _run("tar", "--extract", "--xattrs", "--xattrs-include=*", f"--file={tree / 'tree.tar'}", f"--directory={root}")
         _furnish(root)
-    with step("loading the container images into the lab host"), as_file(files("clawkeep.lab") / "preload.sh") as script:
+    script = Path(__file__).with_name("preload.sh")
+    with step("loading the container images into the lab host"):
         _run(
             *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", str(script), str(root)),
             *(str(i.archive) for i in images),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from clawkeep import repo
 from clawkeep.lab import ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
@@ -22,17 +23,10 @@ def folder(lab: Lab) -> Path:
 
 
 def site_facts() -> dict[str, object]:
-    """What is true of every lab's site: the keys of group_vars/all.yml that the topology decides."""
-    return {
-        "site_name": "lab",
-        "site_admin_networks": [f"{t.MGMT_GATEWAY}/32"],
-        "site_operators": [{"name": "Lab Operator", "role": "incident lead", "contact": "operator@allowed.example"}],
-        "site_console": "the serial console's log, console.log, in the lab's state folder",
-        "site_public_endpoint": f"{t.ALLOWED_SITE[0]}:80",
-        "site_public_endpoint6": f"[{t.ALLOWED_SITE[1]}]:80",
-        "site_private_endpoints": [f"{t.NEIGHBOUR.addresses[2].ip}:80"],
-        "site_resolvers": [str(a) for a in t.RESOLVERS],
-    }
+    """What is true of every lab's site: inventories/lab/group_vars/all.yml of the checkout."""
+    path = repo.find().root / "inventories" / "lab" / "group_vars" / "all.yml"
+    facts: dict[str, object] = yaml.safe_load(path.read_text())
+    return facts
 
 
 def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:

@@ -111,7 +111,8 @@ def restore(lab: Lab, name: str) -> None:
     with _alone(lab):
         record = _record(lab, running=False)
         if name not in machine.snapshots(lab):
-            raise LabError(f"no snapshot {name!r} of {lab.scenario.group}: there are {machine.snapshots(lab) or 'none'}")
+            known = ", ".join(machine.snapshots(lab)) or "none"
+            raise LabError(f"{lab.scenario.group} has no snapshot {name!r}; it has: {known}")
         with step(f"restoring the snapshot {name}"):
             if condition(lab).running:
                 machine.load(lab, name)

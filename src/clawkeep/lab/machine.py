@@ -125,7 +125,7 @@ def _command_line(lab: Lab, public_key: str) -> str:
         (
             "root=/dev/vda rw console=ttyS0 loglevel=4 systemd.show_status=auto",
             "apparmor=1 security=apparmor lsm=landlock,lockdown,yama,integrity,apparmor,bpf",
-            "mitigations=off no_timer_check",
+            "mitigations=off no_timer_check systemd.ssh_auto=no",
             f"systemd.hostname={lab.scenario.host}",
             f"systemd.set_credential_binary=tmpfiles.extra:{b64encode(lines.encode()).decode()}",
         )

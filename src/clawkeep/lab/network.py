@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from clawkeep.lab.errors import LabError
-from clawkeep.lab.topology import INTERNET, METADATA, PLACES, Lab, Place
 from clawkeep.lab.tools import SEARCH_PATH
+from clawkeep.lab.topology import INTERNET, METADATA, PLACES, Lab, Place
 
 T = TypeVar("T")
 

@@ -100,10 +100,13 @@ def set_clock(lab: Lab, port: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:
         with subprocess.Popen(
-            argv(lab, port, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            argv(lab, port, command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         ) as process:
-            assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
-            if process.stdout.readline() == "ready\n":
+            if process.stdin and process.stdout and process.stdout.readline() == "ready\n":
                 process.stdin.write(f"{time.time():.3f}\n")
                 process.stdin.close()
                 if process.wait(timeout=60) == 0:

@@ -6,6 +6,7 @@ import argparse
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -75,6 +76,11 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.app, self.journal, self.tls = app, journal, tls
         super().__init__((host, port), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Stay quiet about clients that break off, such as port scanners; anything else is worth its traceback."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):

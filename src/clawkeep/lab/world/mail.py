@@ -18,7 +18,7 @@ class Sandbox:
         """Write to `journal`."""
         self._journal = journal
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802, ARG002
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: ARG002
         """Keep one message."""
         content = envelope.content or b""
         self._journal.write(

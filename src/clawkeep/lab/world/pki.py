@@ -33,7 +33,7 @@ def _certificate(subject: str, issuer: str, key: EllipticCurvePrivateKey) -> x50
 
 
 def create(folder: Path, names: Sequence[str]) -> Path:
-    """Write `ca.pem` (the authority, public) and `site.pem` (key, certificate and chain for `names`, 0600); return it."""
+    """Write `ca.pem` (public) and `site.pem` (key, certificate for `names` and chain; 0600); return the latter."""
     authority = "Clawkeep lab authority"
     ca_key = generate_private_key(SECP256R1())
     ca = (
