@@ -162,7 +162,7 @@ def _results(
             yield Result(
                 control=control.id,
                 title=control.title,
-                severity=control.severity,
+                severity=control.severity.value,
                 host=observation.host.name,
                 tier=observation.host.tier.name,
                 status=status,

@@ -1,0 +1,156 @@
+"""The report: its exit status, its shape for other programs, and what hostile text may do to it (nothing)."""
+
+from __future__ import annotations
+
+import io
+import json
+import unicodedata
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from clawkeep.errors import ClawkeepError
+from clawkeep.report import machine, terminal
+from clawkeep.report.model import Excerpt, Exit, HostRow, Report, Result
+from clawkeep.report.sanitise import clean
+from clawkeep.verdict import Status
+
+
+def result(status: Status, message: str = "said", *, host: str = "alpha", control: str = "NET-01") -> Result:
+    evidence = (Excerpt("inside: ss", "sha256:00", message),)
+    return Result(control, "It holds", "high", host, "tier1_x", status, message, f"play --tags {control}", evidence)
+
+
+def report(*results: Result, reached: bool = True, hosts: tuple[HostRow, ...] | None = None) -> Report:
+    rows = (HostRow("alpha", "tier1_x", reached, "" if reached else "no answer"),) if hosts is None else hosts
+    return Report("0.1.0", "2026-01-02T03:04:05Z", "2026-01-02T03:05:05Z", rows, results, ("AGT-07",), ("NET-02",))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reached", "exit_status"),
+    [
+        (["pass"], True, 0),
+        (["pass", "waived", "manual", "not_applicable", "not_required"], True, 0),
+        (["pass", "fail"], True, 1),
+        (["pass", "inconclusive"], True, 2),
+        (["pass", "error"], True, 2),
+        (["fail", "inconclusive"], True, 2),
+        (["fail", "error", "pass"], True, 2),
+        (["pass"], False, 2),
+        ([], True, 2),
+        (["not_required"], True, 2),
+    ],
+)
+def test_the_worst_finding_decides_the_exit_status(statuses, reached, exit_status):
+    assert report(*(result(Status(s)) for s in statuses), reached=reached).exit_status == exit_status
+
+
+def test_no_host_is_not_green():
+    assert report(result(Status.PASS), hosts=()).exit_status is Exit.UNMEASURED
+
+
+def test_the_json_has_the_shape_of_the_contract():
+    data = machine.as_json(report(result(Status.FAIL, "3000 is open")))
+    assert data == {
+        "schema": 1,
+        "tool": {"name": "clawkeep", "version": "0.1.0"},
+        "started": "2026-01-02T03:04:05Z",
+        "finished": "2026-01-02T03:05:05Z",
+        "exit_status": 1,
+        "hosts": [{"name": "alpha", "tier": "tier1_x", "reached": True, "message": ""}],
+        "results": [
+            {
+                "control": "NET-01",
+                "title": "It holds",
+                "severity": "high",
+                "host": "alpha",
+                "tier": "tier1_x",
+                "status": "fail",
+                "message": "3000 is open",
+                "remedy": "play --tags NET-01",
+                "evidence": [{"source": "inside: ss", "digest": "sha256:00", "excerpt": "3000 is open"}],
+                "waiver": None,
+            }
+        ],
+        "planned": ["AGT-07"],
+        "left_out": ["NET-02"],
+        "summary": {
+            "pass": 0,
+            "fail": 1,
+            "waived": 0,
+            "not_applicable": 0,
+            "not_required": 0,
+            "manual": 0,
+            "inconclusive": 0,
+            "error": 0,
+        },
+    }
+
+
+# A terminal's escape, a bell, a bidi override, a zero width joiner, a line separator, a lone surrogate, NUL, markup.
+HOSTILE = (
+    "x\x1b[2J\x1b]0;owned\x07\u202egnp.exe\u200d\u2028\ud800\x00 [bold]red[/bold] ]]> <script>&amp;\r\nsecond line"
+)
+
+
+def test_clean_text_is_one_line_without_hidden_characters():
+    text = clean(HOSTILE)
+    assert "\n" not in text
+    assert {unicodedata.category(c) for c in text}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
+    assert "\\u001b[2J" in text
+    assert "\\u202e" in text
+    assert clean("plain, ünïcödé 日本") == "plain, ünïcödé 日本"
+
+
+def test_clean_text_is_bounded():
+    assert len(clean("\x00" * 10_000_000)) == 400
+    assert clean("a" * 401).endswith("…")
+
+
+def shown(of: Report, **options: object) -> str:
+    stream = io.StringIO()
+    terminal.show(of, Console(file=stream, width=100, highlight=False, **options))  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def test_hostile_text_reaches_no_terminal():
+    rows = (HostRow(HOSTILE, "tier1_x", True), HostRow(HOSTILE + "2", "tier1_x", False, HOSTILE))
+    text = shown(report(result(Status.FAIL, HOSTILE, host=HOSTILE), hosts=rows))
+    assert {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cs"}} == {"\n"}
+    assert "[bold]red" in text
+
+
+def test_hostile_text_reaches_no_document(tmp_path):
+    hostile = report(result(Status.FAIL, HOSTILE, host=HOSTILE), hosts=(HostRow(HOSTILE, "t", True, HOSTILE),))
+    machine.write(hostile, tmp_path / "out")
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "\x1b" not in data["results"][0]["message"]
+    suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find("testsuite")  # noqa: S314 - our own file
+    assert suite is not None
+    assert suite.get("failures") == "1"
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "<script>" in str(failure.get("message"))
+
+
+def test_junit_counts_what_was_not_measured_as_errors():
+    many = report(*(result(status, control=f"NET-{i:02}") for i, status in enumerate(Status)))
+    suite = ElementTree.fromstring(machine.as_junit(many)).find("testsuite")  # noqa: S314 - our own text
+    assert suite is not None
+    counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["8", "1", "2", "4"]
+
+
+def test_the_summary_always_tells_the_counts_and_colours_only_a_terminal():
+    text = shown(report(result(Status.FAIL, "3000 is open"), result(Status.INCONCLUSIVE), reached=True))
+    for part in ("fail 1", "inconclusive 1", "pass 0", "3000 is open", "play --tags NET-01", "NET-02", "exit status 2"):
+        assert part in text
+    assert "\x1b" not in text
+    assert "\x1b[" in shown(report(result(Status.FAIL)), force_terminal=True)
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ClawkeepError, match="cannot be written"):
+        machine.write(report(result(Status.PASS)), tmp_path / "file")
