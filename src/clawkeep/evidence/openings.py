@@ -1,0 +1,85 @@
+"""What may arrive at a host unasked: the declared ports, and what the protocols themselves need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from clawkeep.evidence.netfilter.packet import PROTOCOLS, Network, Packet
+
+LINK_LOCAL = ip_network("fe80::/10")
+SSH = 22
+
+# ICMP types that end or slow connections of ours, which no host can do without, by protocol number.
+ERRORS = {PROTOCOLS["icmp"]: frozenset({3, 11, 12}), PROTOCOLS["ipv6-icmp"]: frozenset({1, 2, 3, 4})}
+ECHO_REQUEST = {PROTOCOLS["icmp"]: 8, PROTOCOLS["ipv6-icmp"]: 128}
+NEIGHBOUR_DISCOVERY = frozenset({135, 136})
+# Router advertisements and multicast listener messages are for the link: they come from link-local addresses only.
+ON_THE_LINK = frozenset({130, 131, 132, 134, 143})
+# (source port, destination port) of answers to questions that were asked by broadcast or multicast.
+DHCP, DHCP6 = (67, 68), (547, 546)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A port that may be opened from outside; `sources` None means from anywhere."""
+
+    protocol: int
+    port: int
+    sources: tuple[Network, ...] | None
+
+    def admits(self, packet: Packet) -> bool:
+        """Whether this opening declares the packet, by the port its sender asked for."""
+        if packet.protocol != self.protocol or packet.originally[1] != self.port:
+            return False
+        return self.sources is None or _from(packet, self.sources)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Everything that may arrive unasked."""
+
+    openings: tuple[Opening, ...]
+    administrators: tuple[Network, ...]
+
+    def admits(self, packet: Packet) -> bool:
+        """Whether the packet is declared, or needed by the protocols."""
+        return any(opening.admits(packet) for opening in self.openings) or self._needed(packet)
+
+    def _needed(self, packet: Packet) -> bool:
+        on_the_link = packet.saddr in LINK_LOCAL
+        if packet.protocol in ERRORS:
+            kind = packet.icmp_type
+            if kind == ECHO_REQUEST[packet.protocol]:
+                return _from(packet, self.administrators)
+            if kind in ERRORS[packet.protocol]:
+                return True
+            if packet.protocol == PROTOCOLS["icmp"]:
+                return False
+            return kind in NEIGHBOUR_DISCOVERY or (kind in ON_THE_LINK and on_the_link)
+        if packet.protocol == PROTOCOLS["udp"]:
+            ports = (packet.sport, packet.dport)
+            return ports == DHCP if packet.family == "ip" else ports == DHCP6 and on_the_link
+        return False
+
+
+def declared(ingress: Iterable[Mapping[str, Any]], administrators: Iterable[str]) -> Declared:
+    """What a tier's `firewall_ingress` declares, and ssh from the administrators' networks, which every tier has.
+
+    Raises ValueError for a `from` that is not known here: a scope nobody can check opens nothing silently.
+    """
+    admins = tuple(ip_network(network) for network in administrators)
+    openings = [Opening(PROTOCOLS["tcp"], SSH, admins)]
+    for entry in ingress:
+        scopes: Mapping[str, tuple[Network, ...] | None] = {"any": None, "admin": admins}
+        scope = str(entry["from"])
+        if scope not in scopes:
+            raise ValueError(f"firewall_ingress has a source {scope!r} that this check does not know")
+        openings.append(Opening(PROTOCOLS[str(entry["proto"])], int(entry["port"]), scopes[scope]))
+    return Declared(tuple(openings), admins)
+
+
+def _from(packet: Packet, networks: Iterable[Network]) -> bool:
+    return any(packet.saddr.version == network.version and packet.saddr in network for network in networks)

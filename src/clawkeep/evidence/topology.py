@@ -1,0 +1,136 @@
+"""The host's interfaces, addresses, routes and Docker bridges."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.netfilter.packet import Address, Network, Surroundings
+from clawkeep.verdict import Unmeasured
+
+AGENT_LABEL = "clawkeep.role"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One interface of the host: `kind` as `ip -d` tells it (bridge, veth, wireguard; empty for a NIC)."""
+
+    name: str
+    kind: str
+    master: str | None
+    addresses: tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, ...]
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A Docker network of the bridge driver: its interface on the host, its subnets, the names of its containers."""
+
+    network: str
+    interface: str
+    subnets: tuple[Network, ...]
+    containers: tuple[str, ...]
+    agent: bool
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Where packets can come from and go to on this host. Source: `ip -j`, `docker network inspect`."""
+
+    interfaces: tuple[Interface, ...]
+    bridges: tuple[Bridge, ...]
+    routes: tuple[tuple[Network, str], ...]
+
+    @classmethod
+    def read(cls, host: HostEvidence) -> Self:
+        """Read the inside evidence; raises `Unmeasured` when the host has no interface or Docker was not asked."""
+        inside = host.inside
+        interfaces = tuple(_interface(item) for item in inside.json("ip-addr") if item.get("ifname"))
+        if not interfaces:
+            raise Unmeasured("the host's interfaces were not listed")
+        agents = {
+            str(name)
+            for container in inside.json("docker-containers") or ()
+            if AGENT_LABEL in ((container.get("Config") or {}).get("Labels") or {})
+            for name in (container.get("NetworkSettings") or {}).get("Networks") or {}
+        }
+        networks = inside.json("docker-networks") or ()
+        bridges = tuple(_bridge(item, agents) for item in networks if item.get("Driver") == "bridge")
+        routes = [*_routes(inside.json("ip-route"), "0.0.0.0/0"), *_routes(inside.json("ip-route6"), "::/0")]
+        return cls(interfaces, bridges, tuple(sorted(routes, key=lambda route: -route[0].prefixlen)))
+
+    @cached_property
+    def addresses(self) -> frozenset[Address]:
+        """Every address of the host itself, loopback left out."""
+        return frozenset(
+            item.ip for interface in self.interfaces if interface.name != "lo" for item in interface.addresses
+        )
+
+    @cached_property
+    def doors(self) -> tuple[str, ...]:
+        """Interfaces by which packets enter: all but loopback and what is enslaved to a bridge."""
+        return tuple(item.name for item in self.interfaces if item.name != "lo" and item.master is None)
+
+    @cached_property
+    def agent_bridges(self) -> tuple[Bridge, ...]:
+        """The bridges with agent containers on them; all bridges when no container is labelled as an agent's."""
+        labelled = tuple(bridge for bridge in self.bridges if bridge.agent)
+        return labelled or tuple(bridge for bridge in self.bridges if bridge.containers)
+
+    def addresses_of(self, interface: str) -> tuple[Address, ...]:
+        """The addresses of one interface; none for an interface that is not there."""
+        return tuple(item.ip for one in self.interfaces if one.name == interface for item in one.addresses)
+
+    def route(self, address: Address) -> str | None:
+        """The interface towards an address by the longest matching route, None when there is no route."""
+        for network, interface in self.routes:
+            if network.version == address.version and address in network:
+                return interface
+        return None
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What rules may ask of the host."""
+        return Surroundings(
+            addresses={one.name: frozenset(item.ip for item in one.addresses) for one in self.interfaces},
+            broadcasts=frozenset(
+                item.network.broadcast_address
+                for one in self.interfaces
+                for item in one.addresses
+                if item.version == 4 and item.network.prefixlen < 31
+            ),
+            route=self.route,
+        )
+
+
+def _interface(item: Mapping[str, Any]) -> Interface:
+    found = [
+        ipaddress.ip_interface(f"{info['local']}/{info['prefixlen']}")
+        for info in item.get("addr_info") or ()
+        if "local" in info
+    ]
+    kind = str((item.get("linkinfo") or {}).get("info_kind") or "")
+    return Interface(str(item["ifname"]), kind, item.get("master"), tuple(found))
+
+
+def _bridge(item: Mapping[str, Any], agents: Iterable[str]) -> Bridge:
+    options = item.get("Options") or {}
+    name = str(item["Name"])
+    interface = options.get("com.docker.network.bridge.name") or f"br-{str(item['Id'])[:12]}"
+    pools = (item.get("IPAM") or {}).get("Config") or ()
+    subnets = tuple(ipaddress.ip_network(pool["Subnet"], strict=False) for pool in pools if pool.get("Subnet"))
+    containers = tuple(sorted(str(one.get("Name")) for one in (item.get("Containers") or {}).values()))
+    return Bridge(name, str(interface), subnets, containers, name in set(agents))
+
+
+def _routes(listing: Sequence[Mapping[str, Any]], everywhere: str) -> list[tuple[Network, str]]:
+    routes = []
+    for item in listing or ():
+        if item.get("type", "unicast") not in ("unicast", "local") or "dev" not in item:
+            continue
+        target = str(item.get("dst", "default"))
+        routes.append((ipaddress.ip_network(everywhere if target == "default" else target, strict=False), item["dev"]))
+    return routes
