@@ -11,14 +11,18 @@ from clawkeep.evidence.changes import FirewallChanges
 from clawkeep.evidence.confinement import Confinement
 from clawkeep.evidence.containers import Containers
 from clawkeep.evidence.desktop import Desktop
+from clawkeep.evidence.docker_user import DockerUser
 from clawkeep.evidence.engine import Engine
 from clawkeep.evidence.engine_access import EngineAccess
+from clawkeep.evidence.firewall import Firewall
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
+from clawkeep.evidence.metadata import HostMetadata
 from clawkeep.evidence.mounts import Mounts
 from clawkeep.evidence.processes import Processes
 from clawkeep.evidence.project import Project
 from clawkeep.evidence.releases import Releases
+from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.evidence.runbook import Runbook
 from clawkeep.evidence.sshd import Sshd
 
@@ -28,15 +32,19 @@ SUBJECTS: dict[str, type] = {
     "confinement": Confinement,
     "containers": Containers,
     "desktop": Desktop,
+    "docker_user": DockerUser,
     "engine": Engine,
     "engine_access": EngineAccess,
+    "firewall": Firewall,
     "firewall_changes": FirewallChanges,
+    "host_metadata": HostMetadata,
     "kernel": Kernel,
     "kill_plan": KillPlan,
     "mounts": Mounts,
     "processes": Processes,
     "project": Project,
     "releases": Releases,
+    "ruleset": Ruleset,
     "runbook": Runbook,
     "sshd": Sshd,
 }
