@@ -33,15 +33,15 @@ def _host(host: Host, site: Site, way: Connection, *, inside_only: bool) -> Obse
         inside = way.collect(parameters(host, site))
     except TransportError as problem:
         return Observation(host, site, None, str(problem))
-    vantages = {} if inside_only else _vantages(host, site, inside)
+    vantages = {} if inside_only else _vantages(host, site, inside, way)
     raw = {"schema": SCHEMA, "host": host.name, "inside": inside, "vantages": vantages}
     return Observation(host, site, HostEvidence(host.name, raw))
 
 
-def _vantages(host: Host, site: Site, inside: Mapping[str, Any]) -> dict[str, Any]:
+def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection) -> dict[str, Any]:
     """What the other vantages saw; when probing breaks as a whole, each has the reason in place of measurements."""
     try:
-        return {name: dict(document) for name, document in probes.measure(host, site, inside).items()}
+        return {name: dict(document) for name, document in probes.measure(host, site, inside, way.ask).items()}
     except ClawkeepError as problem:
         why = str(problem)
     except Exception as problem:

@@ -30,6 +30,7 @@ from clawkeep.inventory import Host, Inventory
 
 OUTPUT_CAP = 32 * 1024 * 1024  # bytes; the document of a busy host is some hundred kilobytes
 HOST_LIMIT = 240  # seconds that the collector may run on the host; one takes 20 to 60 s under software emulation
+ASK_LIMIT = 60  # seconds for one further command
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start
 
 # Runs on the host. It announces itself before anything is sent (a shell's greeting comes earlier and is dropped, and a
@@ -82,24 +83,36 @@ class Connection:
         """The inside document of the host, from one connection; raises TransportError with a sentence."""
         package = collector()
         payload = b"clawkeep-zip %d\n" % len(package) + package + json.dumps(parameters, default=str).encode()
-        argv = ["timeout", "-k", "5", f"{limit:g}", "python3", "-IB", "-c", BOOTSTRAP]
-        first = (self.become_password + "\n").encode() if self.become and self.become_password is not None else b""
-        environment = dict(os.environ, LC_ALL="C")  # the messages that we recognise are English
-        if self.ssh_password is not None:
-            environment["SSHPASS"] = self.ssh_password
-        try:
-            end = converse(
-                self.command(argv), first, payload, limit=limit + CONNECT_LIMIT, cap=OUTPUT_CAP, environment=environment
-            )
-        except OSError as problem:
-            raise TransportError(f"{self.host}: {problem.filename} cannot be run here: {problem.strerror}") from None
+        end = self._converse(["python3", "-IB", "-c", BOOTSTRAP], payload, limit)
         why = self._trouble(end, limit)
         if why:
             raise TransportError(f"{self.host} {why}")
         return self._document(end)
 
+    def ask(self, argv: Sequence[str], *, limit: float = ASK_LIMIT) -> str:
+        """What one command prints on the host; raises TransportError when it does not end with status 0 in time."""
+        announce = f"printf {shlex.quote(READY.decode())}; exec {shlex.join(argv)} </dev/null"
+        end = self._converse(["sh", "-c", announce], b"", limit)
+        why = self._trouble(end, limit)
+        if why:
+            raise TransportError(f"{self.host} {why}")
+        return end.stdout.decode("utf-8", "replace")
+
+    def _converse(self, argv: Sequence[str], payload: bytes, limit: float) -> End:
+        command = self.command(["timeout", "-k", "5", f"{limit:g}", *argv])
+        first = (self.become_password + "\n").encode() if self.become and self.become_password is not None else b""
+        environment = dict(os.environ, LC_ALL="C")  # the messages that we recognise are English
+        if self.ssh_password is not None:
+            environment["SSHPASS"] = self.ssh_password
+        try:
+            return converse(
+                command, first, payload, limit=limit + CONNECT_LIMIT, cap=OUTPUT_CAP, environment=environment
+            )
+        except OSError as problem:
+            raise TransportError(f"{self.host}: {problem.filename} cannot be run here: {problem.strerror}") from None
+
     def _trouble(self, end: End, limit: float) -> str:
-        """Why the conversation gave no document: the rest of a sentence that begins with the host; empty if it did."""
+        """Why the conversation came to nothing, as a sentence after the host's name; empty when it did not."""
         said = end.stderr.strip().splitlines()
         last = said[-1].strip() if said else "it said nothing"
         if end.overflow:
@@ -112,13 +125,13 @@ class Connection:
                     return sentence.format(last=last)
             if end.status == 255 and self.login:
                 return f"is unreachable by ssh: {last}"
-            return f"did not start the collector (status {end.status}): {last}"
+            return f"did not begin (status {end.status}): {last}"
         if end.status in {124, 137}:
-            return f"did not finish the collection within {limit:g} s: check its load"
+            return f"did not finish within {limit:g} s: check its load"
         if end.status == 255 and self.login:
-            return f"lost the ssh connection during the collection: {last}"
+            return f"lost the ssh connection on the way: {last}"
         if end.status:
-            return f"broke off the collection with status {end.status}: {last}"
+            return f"broke off with status {end.status}: {last}"
         return ""
 
     def _document(self, end: End) -> dict[str, Any]:

@@ -77,6 +77,6 @@ def _foot(report: Report, console: Console, folder: Path | None) -> None:
         console.print(Text(f"planned, not verified yet: {len(report.planned)} controls", style="dim"))
     if folder is not None:
         console.print(Text(f"report: {folder / 'report.json'}"))
-    status = report.exit_status
-    style = "bold green" if status is Exit.GREEN else "bold red" if status is Exit.RED else "bold yellow"
-    console.print(Text(f"{MEANINGS[status]} (exit status {int(status)})", style=style))
+    end = report.exit_status
+    style = "bold green" if end is Exit.GREEN else "bold red" if end is Exit.RED else "bold yellow"
+    console.print(Text(f"{MEANINGS[end]} (exit status {int(end)})", style=style))

@@ -182,7 +182,7 @@ def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_p
 
 def test_a_collection_that_hangs_is_ended_on_the_host(package):
     package("import time\ntime.sleep(60)")
-    assert "did not finish the collection within 0.5 s" in trouble(way(), limit=0.5)
+    assert "did not finish within 0.5 s" in trouble(way(), limit=0.5)
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,23 @@ def test_a_collection_that_hangs_is_ended_on_the_host(package):
         ("print('[]')", "schema None"),
         ("print('{\"schema\": 7}')", "schema 7"),
         ('print(\'{"schema": 1, "identity": {"uid": 1000}}\')', "as uid 1000"),
-        ("raise SystemExit(3)", "broke off the collection with status 3"),
+        ("raise SystemExit(3)", "broke off with status 3"),
         ("raise ValueError('strange')", "ValueError: strange"),
     ],
 )
 def test_a_collection_that_gives_no_document(package, body, sentence):
     package(body)
     assert sentence in trouble(way())
+
+
+def test_a_further_command_is_asked_as_root_and_bounded(stub):
+    stub("sudo", 'echo noise; while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+    assert way(become=True).ask(["printf", "%s\n", "it's $HOME"]) == "it's $HOME\n"
+    assert way(sudo="idle").ask(["cat"]) == ""
+    with pytest.raises(TransportError, match="alpha broke off with status 7"):
+        way().ask(["sh", "-c", "exit 7"])
+    with pytest.raises(TransportError, match=r"alpha did not finish within 0.3 s"):
+        way().ask(["sleep", "60"], limit=0.3)
 
 
 def test_no_ssh_here(monkeypatch, tmp_path):

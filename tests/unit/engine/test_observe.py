@@ -1,0 +1,108 @@
+"""Observing hosts: in parallel, each for itself, and never an outside scan without the inside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from clawkeep import probes
+from clawkeep.errors import ClawkeepError
+from clawkeep.evidence.transport import TransportError
+from clawkeep.inventory import Host, Inventory, Site, Vantage
+from clawkeep.repo import Repo
+from clawkeep.verdict import Unmeasured
+
+INSIDE = {"schema": 1, "commands": {}, "facts": {"ports": []}, "problems": {}}
+
+
+class Way:
+    """A connection that answers as the test says."""
+
+    def __init__(self, answer: Mapping[str, object] | Exception, barrier: threading.Barrier | None = None) -> None:
+        self.answer, self.barrier, self.asked = answer, barrier, 0
+        self.parameters: Mapping[str, object] = {}
+
+    def collect(self, parameters):
+        self.asked += 1
+        self.parameters = parameters
+        if self.barrier is not None:
+            self.barrier.wait(5)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def ask(self, argv):
+        return " ".join(argv)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, observe):
+    tier = observe().host.tier
+    site = Site(name="x", console="a secret door", vantages={"outside": Vantage(kind="local")})
+
+    def go(ways: Mapping[str, Way], **options: bool):
+        hosts = tuple(Host(name, tier, ("192.0.2.1",)) for name in ways)
+        inventory = Inventory(tmp_path, hosts, site, {})
+        monkeypatch.setattr("clawkeep.observe.connections", lambda *_: ways)
+        from clawkeep.observe import observe as live
+
+        return live(inventory, Repo(tmp_path), **options)
+
+    return go
+
+
+def test_hosts_are_collected_at_the_same_time_and_told_in_order(run, monkeypatch):
+    monkeypatch.setattr(probes, "measure", lambda *_: {})
+    barrier = threading.Barrier(12)
+    ways = {f"host{i:02}": Way(INSIDE, barrier) for i in range(12)}
+    observed = run(ways)
+    assert [o.host.name for o in observed] == list(ways)
+    assert all(o.reached for o in observed)
+    assert {way.asked for way in ways.values()} == {1}
+
+
+def test_a_host_that_gives_nothing_is_there_with_its_reason_and_is_not_probed(run, monkeypatch):
+    probed = []
+    monkeypatch.setattr(probes, "measure", lambda host, *_: probed.append(host.name) or {})
+    up, down = run({"up": Way(INSIDE), "down": Way(TransportError("down is unreachable"))})
+    assert (up.reached, down.reached, down.message) == (True, False, "down is unreachable")
+    assert probed == ["up"]
+
+
+def test_the_probes_get_the_inside_and_a_way_to_ask(run, monkeypatch):
+    def measure(host, site, inside, ask):
+        return {"outside": {"schema": 1, "facts": {"heard": [host.name, site.name, inside["facts"], ask(["a", "b"])]}}}
+
+    monkeypatch.setattr(probes, "measure", measure)
+    (observed,) = run({"alpha": Way(INSIDE)})
+    assert observed.evidence.vantage("outside").fact("heard") == ["alpha", "x", {"ports": []}, "a b"]
+
+
+@pytest.mark.parametrize("problem", [ClawkeepError("nmap is missing"), RuntimeError("nmap is missing")])
+def test_probes_that_break_cost_only_themselves(run, monkeypatch, problem):
+    def measure(*_):
+        raise problem
+
+    monkeypatch.setattr(probes, "measure", measure)
+    (observed,) = run({"alpha": Way(INSIDE)})
+    assert observed.evidence.inside.fact("ports") == []
+    with pytest.raises(Unmeasured, match="nmap is missing"):
+        observed.evidence.vantage("outside").fact("open")
+
+
+def test_inside_only_probes_nothing(run, monkeypatch):
+    monkeypatch.setattr(probes, "measure", lambda *_: pytest.fail("probed"))
+    (observed,) = run({"alpha": Way(INSIDE)}, inside_only=True)
+    with pytest.raises(Unmeasured, match="not measured from the outside"):
+        observed.evidence.vantage("outside")
+
+
+def test_the_collector_is_told_no_person_and_no_secret_of_the_site(run, monkeypatch):
+    monkeypatch.setattr(probes, "measure", lambda *_: {})
+    way = Way(INSIDE)
+    run({"alpha": way})
+    assert way.parameters["host"] == {"name": "alpha", "addresses": ["192.0.2.1"]}
+    assert way.parameters["tier"]["openclaw_port"] == 18789  # type: ignore[index]
+    assert way.parameters["site"].keys().isdisjoint({"operators", "console", "images"})  # type: ignore[attr-defined]
