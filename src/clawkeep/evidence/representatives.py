@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import product
@@ -39,9 +39,17 @@ LAST_UID = 2**32 - 2
 ICMP = {4: PROTOCOLS["icmp"], 6: PROTOCOLS["ipv6-icmp"]}
 
 
-def interfaces(known: Constants, present: Sequence[str], *, field: str = "iif", future: str = FUTURE_NIC) -> list[str]:
-    """Interfaces that the rules tell apart, out of those `present` and one that is yet to come."""
-    return distinct([*present, future], alike(known.words(field)))
+def interfaces(
+    known: Constants, present: Sequence[str], *, without: Collection[str] = (), field: str = "iif"
+) -> list[str]:
+    """Interfaces that the rules tell apart: out of those `present`, those the rules name, and one yet to come.
+
+    Loopback is never among them, nor are those in `without`.
+    """
+    words = known.words(field)
+    named = (word.text[:-1] + "7" if word.text.endswith("*") else word.text for word in words)
+    left_out = {"lo", "", *without}
+    return distinct((name for name in (*present, FUTURE_NIC, *named) if name not in left_out), alike(words))
 
 
 def sources(known: Constants, version: int) -> list[Address]:

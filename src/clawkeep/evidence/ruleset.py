@@ -131,7 +131,7 @@ class Ruleset:
         holes = Holes("prerouting", NAME)
         known = constants(self.own, ("prerouting",))
         for daddr, bridge in self._guarded(known):
-            doors = interfaces(known, [name for name in self.topology.doors if name != bridge])
+            doors = interfaces(known, self.topology.doors, without={bridge})
             for iif, saddr in product(doors, sources(known, daddr.version)):
                 for packet in on_the_wire(known, Packet(saddr, daddr, iif=iif)):
                     for end in self._passing("prerouting", packet, before=DESTINATION_NAT):
@@ -158,7 +158,7 @@ class Ruleset:
         holes = Holes("forward", NAME)
         known = constants(self.own, ("forward",))
         for oif, subnet in self._container_networks():
-            doors = interfaces(known, [name for name in self.topology.doors if name != oif])
+            doors = interfaces(known, self.topology.doors, without={oif})
             spans = known.spans("ip daddr" if subnet.version == 4 else "ip6 daddr")
             targets = addresses_within(str(subnet), spans, (str(subnet[2]),))
             for iif, saddr, daddr in product(doors, sources(known, subnet.version), targets):
