@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from clawkeep.evidence.account import Accounts
+from clawkeep.evidence.agent_paths import AgentPaths
 from clawkeep.evidence.agent_state import AgentState
 from clawkeep.evidence.changes import FirewallChanges
 from clawkeep.evidence.confinement import Confinement
@@ -17,10 +18,15 @@ from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.firewall import Firewall
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
+from clawkeep.evidence.listeners import Listeners
 from clawkeep.evidence.metadata import HostMetadata
 from clawkeep.evidence.mounts import Mounts
+from clawkeep.evidence.neighbour import Neighbour
+from clawkeep.evidence.outside import Outside
 from clawkeep.evidence.processes import Processes
 from clawkeep.evidence.project import Project
+from clawkeep.evidence.published import Published
+from clawkeep.evidence.reach import Reach
 from clawkeep.evidence.releases import Releases
 from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.evidence.runbook import Runbook
@@ -28,6 +34,7 @@ from clawkeep.evidence.sshd import Sshd
 
 SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
+    "agent_paths": AgentPaths,
     "agent_state": AgentState,
     "confinement": Confinement,
     "containers": Containers,
@@ -40,9 +47,14 @@ SUBJECTS: dict[str, type] = {
     "host_metadata": HostMetadata,
     "kernel": Kernel,
     "kill_plan": KillPlan,
+    "listeners": Listeners,
     "mounts": Mounts,
+    "neighbour": Neighbour,
+    "outside": Outside,
     "processes": Processes,
     "project": Project,
+    "published": Published,
+    "reach": Reach,
     "releases": Releases,
     "ruleset": Ruleset,
     "runbook": Runbook,

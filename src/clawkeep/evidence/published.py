@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +62,9 @@ class Published:
         ]
         found += [f"container {name} publishes every port it exposes (-P)" for name in self.publish_all]
         found += [
-            f"{one.source} forwards {one.listen or 'every address'} port {one.port}/{one.protocol} "
-            f"to {joined(one.to_address, one.to_port)}"
+            f"{one.source} hands {one.listen or 'every address'} port {one.port}/{one.protocol} to {one.to_address}"
             for one in self.nat
-            if not is_loopback(one.listen or "")
+            if not _only_loopback(one.listen)
         ]
         found += [f"the engine's proxy listens on {one.where}" for one in self.proxies if not one.loopback]
         found += [
@@ -107,7 +107,12 @@ def _name(container: dict[str, Any]) -> str:
 
 def _taken(rule: Dnat) -> str:
     """The address a NAT rule takes; one that names none takes every address of its family."""
-    return rule.listen or ("::" if ":" in rule.to_address else "0.0.0.0")  # noqa: S104 - compared, not bound
+    return rule.listen or ("::" if "ip6" in rule.family or ":" in rule.to_address else "0.0.0.0")  # noqa: S104
+
+
+def _only_loopback(listen: str | None) -> bool:
+    network = ipaddress.ip_network(listen, strict=False) if listen else None
+    return network is not None and is_loopback(str(network[0])) and is_loopback(str(network[-1]))
 
 
 def _place(place: tuple[str, str, int, str]) -> str:

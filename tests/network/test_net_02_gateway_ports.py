@@ -1,0 +1,26 @@
+"""NET-02: Gateway ports never answer from outside."""
+
+import pytest
+
+from clawkeep.evidence.neighbour import Neighbour
+from clawkeep.evidence.outside import Outside
+from clawkeep.evidence.reach import Reach
+from clawkeep.tiers import Tier
+
+pytestmark = pytest.mark.control("NET-02")
+
+# The gateway and everything it may start: MCP apps, browser control and browsers' debugging ports, the port of old
+# guides, the development gateway, and the sandbox browser's debugger and screens.
+GUARDED = (18789, 18790, 18791, 3000, *range(18800, 18900), 19001, 9222, 5900, 6080)
+
+
+@pytest.mark.vantage("outside")
+def test_no_gateway_port_answers_an_outsider(outside: Outside, reach: Reach, tier: Tier) -> None:
+    reach.require_gateway()
+    assert outside.answering({*GUARDED, tier["openclaw_port"]}) == []
+
+
+@pytest.mark.vantage("neighbour")
+def test_no_gateway_port_answers_a_neighbour(neighbour: Neighbour, reach: Reach, tier: Tier) -> None:
+    reach.require_gateway()
+    assert neighbour.answering({*GUARDED, tier["openclaw_port"]}) == []
