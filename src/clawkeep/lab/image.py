@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from clawkeep.lab import cache, containers, debian, guest, tools
-from clawkeep.lab.errors import LabError
 from clawkeep.lab.progress import step
 
 DISK_SIZE = "10G"
+_PRELOAD = "preload.sh"
+_APPARMOR_FEATURES = "apparmor-features"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def ensure() -> HostImage:
     tools.need(*tools.FOR_IMAGE)
     images = tuple(containers.build(recipe) for recipe in containers.RECIPES)
     tree = cache.product(f"tree-{_tree_key()}", _build_tree)
-    recipe = cache.source("guest.py", "topology.py", "image.py", "preload.sh")
+    recipe = cache.source("guest.py", "topology.py", "image.py", _PRELOAD, _APPARMOR_FEATURES)
     key = cache.key(tree.name, *(i.id for i in images), recipe)
     folder = cache.product(f"host-{key}", lambda into: _build_host(into, tree, images))
     return HostImage(folder / "disk.qcow2", folder / "vmlinuz", folder / "initrd.img", images)
@@ -49,30 +49,28 @@ def _build_tree(folder: Path) -> None:
         f'printf "%s\\n" {modules} > "$1"/etc/initramfs-tools/modules'
     )
     with step("installing Debian for the lab host"):
-        debian.bootstrap(
-            folder / "tree.tar", guest.PACKAGES, folder / "mmdebstrap.log", variant="minbase", hooks=[initramfs]
-        )
+        debian.bootstrap(folder / "tree.tar", guest.PACKAGES, variant="minbase", hooks=[initramfs])
 
 
 def _build_host(folder: Path, tree: Path, images: tuple[containers.Image, ...]) -> None:
     root = folder / "root"
     root.mkdir()
     with step("furnishing the lab host"):
-        _run("tar", "--extract", "--xattrs", "--xattrs-include=*", f"--file={tree / 'tree.tar'}", f"--directory={root}")
+        archive = f"--file={tree / 'tree.tar'}"
+        tools.run(["tar", "--extract", "--xattrs", "--xattrs-include=*", archive, f"--directory={root}"])
         _furnish(root)
-    script = Path(__file__).with_name("preload.sh")
+    script, features = (Path(__file__).with_name(name) for name in (_PRELOAD, _APPARMOR_FEATURES))
     with step("loading the container images into the lab host"):
-        _run(
-            *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", str(script), str(root)),
-            *(str(i.archive) for i in images),
-        )
+        isolated = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+        archives = [str(i.archive) for i in images]
+        tools.run([*isolated, "sh", str(script), str(root), str(features), *archives])
     with step("writing the lab host's disk"):
         for name in ("vmlinuz", "initrd.img"):
             shutil.copyfile((root / name).resolve(), folder / name)
         raw = folder / "disk.raw"
-        _run("mke2fs", "-q", "-t", "ext4", "-L", "lab", "-m", "1", "-d", str(root), str(raw), DISK_SIZE)
+        tools.run(["mke2fs", "-q", "-t", "ext4", "-L", "lab", "-m", "1", "-d", str(root), str(raw), DISK_SIZE])
         shutil.rmtree(root)
-        _run("qemu-img", "convert", "-O", "qcow2", "-o", "cluster_size=64k", str(raw), str(folder / "disk.qcow2"))
+        tools.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(folder / "disk.qcow2")])
         raw.unlink()
 
 
@@ -101,11 +99,4 @@ def _known(root: Path, units: tuple[str, ...]) -> list[str]:
 
 
 def _chroot(root: Path, *argv: str) -> None:
-    _run("chroot", str(root), *argv)
-
-
-def _run(*argv: str) -> None:
-    env = {**os.environ, "PATH": tools.SEARCH_PATH}
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, check=False)
-    if done.returncode != 0:
-        raise LabError(f"`{' '.join(argv[:3])} ...` failed ({done.stderr.strip()[-300:]!r})")
+    tools.run(["chroot", str(root), *argv])

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from clawkeep.lab.errors import LabError
 
@@ -28,6 +33,8 @@ FOR_IMAGE = ("mmdebstrap", "mke2fs", "qemu-img", "unshare", "npm")
 FOR_LAB = (QEMU, "qemu-img", "ip", "sysctl", "ssh", "dnsmasq")
 
 # sbin is not on every user's PATH, and sudo may drop it.
+_PATIENCE = 5.0  # seconds that a stopped step has to clean up behind itself
+
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
 
@@ -37,6 +44,41 @@ def need(*programs: str) -> None:
     if missing:
         packages = " ".join(sorted({_PACKAGES[p] for p in missing}))
         raise LabError(f"the lab needs {', '.join(missing)}: run `apt-get install --no-install-recommends {packages}`")
+
+
+def run(argv: Sequence[str], *, cwd: Path | None = None, path: str = SEARCH_PATH) -> None:
+    """Run a build step. Raises `LabError` with the end of what it said when it fails.
+
+    Whatever stops us stops the step and its children, too: none of them goes on in a tree that is being removed.
+    """
+    environment = {**os.environ, "PATH": path}
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            failed = process.wait() != 0
+        except BaseException:
+            _end_group(process)
+            raise
+        if failed:
+            said.seek(0)
+            end = " | ".join(said.read().decode(errors="replace").splitlines()[-4:])
+            raise LabError(f"`{' '.join(argv[:4])} ...` failed: {end}")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_PATIENCE)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def need_root() -> None:

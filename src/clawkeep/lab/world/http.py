@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import socketserver
 import ssl
 import sys
 import threading
@@ -76,6 +77,11 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.app, self.journal, self.tls = app, journal, tls
         super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind without the base class's look-up of our own name, which waits for a resolver that is not there."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Stay quiet about clients that break off, such as port scanners; anything else is worth its traceback."""
