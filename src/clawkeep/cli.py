@@ -67,7 +67,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     pass
@@ -86,7 +86,8 @@ def verify(
         list[str] | None, typer.Option(metavar="ID", help="Only this control, such as NET-04; may be repeated.")
     ] = None,
     inside_only: Annotated[
-        bool, typer.Option("--inside-only", help="Send no probe: leave out what needs another vantage point.")
+        bool,
+        typer.Option("--inside-only", metavar="", help="Send no probe: leave out what needs another vantage point."),
     ] = False,
     evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Judge this recorded evidence; no host is contacted.")

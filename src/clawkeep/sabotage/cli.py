@@ -22,16 +22,19 @@ def sabotage(
     stems: Annotated[
         list[str] | None, typer.Argument(metavar="[STEM]...", help="Files of tests/sabotage, without `.yml`.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every sabotage that the lab can commit.")] = False,
-    some: Annotated[bool, typer.Option("--representative", help="One sabotage of each area of the register.")] = False,
+    every: Annotated[bool, typer.Option("--all", metavar="", help="Every sabotage that the lab can commit.")] = False,
+    some: Annotated[
+        bool, typer.Option("--representative", metavar="", help="One sabotage of each area of the register.")
+    ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Keep what changed as STEM.patch.json on the recorded good bundle.")
+        bool,
+        typer.Option("--record", metavar="", help="Keep what changed as STEM.patch.json on the recorded good bundle."),
     ] = False,
     undo: Annotated[
-        bool, typer.Option("--undo", help="Where a sabotage has an undo, see it turn green again.")
+        bool, typer.Option("--undo", metavar="", help="Where a sabotage has an undo, see it turn green again.")
     ] = False,
     repeat_green: Annotated[
-        bool, typer.Option("--repeat-green/--no-repeat-green", help="Verify the restored snapshot first.")
+        bool, typer.Option("--repeat-green/--no-repeat-green", metavar="", help="Verify the restored snapshot first.")
     ] = True,
 ) -> None:
     """Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1."""
