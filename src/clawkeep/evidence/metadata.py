@@ -10,7 +10,8 @@ from clawkeep.evidence.document import HostEvidence
 from clawkeep.verdict import Unmeasured
 
 COUNTER = "metadata_output_drop"
-# How a connect ends when no packet of it came through; `noroute` sent none in the first place.
+ANSWERED = frozenset({"open", "refused"})
+# How a connect ends when nothing answers; `noroute` sent no packet in the first place.
 BLOCKED = frozenset({"timeout", "unreachable", "noroute"})
 
 
@@ -43,13 +44,14 @@ class HostMetadata:
         """
         tried = [(uid, try_) for uid, tries in self.attempts.items() for try_ in tries if int(uid) not in exempt]
         tried = [(uid, try_) for uid, try_ in tried if try_["group"] == "metadata"]
-        answered = [
-            f"uid {uid} reaches {one['target']}: {one['outcome']}"
-            for uid, one in tried
-            if one["outcome"] not in BLOCKED
-        ]
+        answered = [one for one in tried if one[1]["outcome"] in ANSWERED]
         if answered:
-            return answered
+            return [f"uid {uid} reaches {one['target']}: {one['outcome']}" for uid, one in answered]
+        strange = [
+            f"{one['target']} as uid {uid}: {one['outcome']}" for uid, one in tried if one["outcome"] not in BLOCKED
+        ]
+        if strange:
+            raise Unmeasured(f"an attempt on metadata ended in a way that says nothing ({strange[0]})")
         self._instrument()
         sent = sum(max(1, int(one.get("sent", 0))) for _, one in tried if one["outcome"] != "noroute")
         if not sent:
