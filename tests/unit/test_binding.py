@@ -67,6 +67,12 @@ def tags(checkout: repo.Repo) -> dict[str, list[Path]]:
     return found
 
 
+def none(sentences: list[str]) -> None:
+    """Fail with every sentence on a line of its own."""
+    if sentences:
+        pytest.fail("\n".join(sentences), pytrace=False)
+
+
 def _tags(node: Any) -> Iterator[str]:
     if isinstance(node, list):
         for item in node:
@@ -97,27 +103,27 @@ def test_every_page_has_its_sections(controls: dict[str, Control]) -> None:
         for section in SECTIONS
         if not re.search(rf"^## {section}$", control.body, re.M)
     ]
-    assert missing == []
+    none(missing)
 
 
 def test_no_title_says_ensure(controls: dict[str, Control]) -> None:
-    assert [c.title for c in controls.values() if re.match(r"ensure\b", c.title, re.I) or c.title.endswith(".")] == []
+    none([c.title for c in controls.values() if re.match(r"ensure\b", c.title, re.I) or c.title.endswith(".")])
 
 
 def test_every_automated_control_is_remedied_by_a_tagged_task(
     automated: dict[str, Control], tags: dict[str, list[Path]]
 ) -> None:
-    assert [f"no task of a role wears the tag {name}" for name in automated if name not in tags] == []
+    none([f"no task of a role wears the tag {name}" for name in automated if name not in tags])
 
 
 def test_every_tag_that_looks_like_a_control_is_one(controls: dict[str, Control], tags: dict[str, list[Path]]) -> None:
     unknown = {name: paths for name, paths in tags.items() if name not in controls}
-    assert [f"{paths[0]} wears the tag {name}, which has no page" for name, paths in unknown.items()] == []
+    none([f"{paths[0]} wears the tag {name}, which has no page" for name, paths in unknown.items()])
 
 
 def test_every_remedy_runs_that_controls_tag(automated: dict[str, Control]) -> None:
     wrong = [c for c in automated.values() if "--tags" in c.remedy and not re.search(rf"--tags \S*{c.id}", c.remedy)]
-    assert [f"{control.page}: the remedy `{control.remedy}` has the tag of something else" for control in wrong] == []
+    none([f"{control.page}: the remedy `{control.remedy}` has the tag of something else" for control in wrong])
 
 
 def test_every_automated_control_has_one_test_module(
@@ -126,7 +132,7 @@ def test_every_automated_control_has_one_test_module(
     names = [path.name for path in modules]
     found = {c.id: [name for name in names if name.startswith(c.module_prefix)] for c in automated.values()}
     wrong = {name: paths for name, paths in found.items() if len(paths) != 1}
-    assert [f"{name} has {len(paths)} test modules, not one: {paths}" for name, paths in wrong.items()] == []
+    none([f"{name} has {len(paths)} test modules, not one: {paths}" for name, paths in wrong.items()])
 
 
 def test_every_module_names_its_control_in_file_mark_and_docstring(
@@ -148,7 +154,7 @@ def test_every_module_names_its_control_in_file_mark_and_docstring(
         said = (ast.get_docstring(module) or "").splitlines()[:1]
         if said != [wanted]:
             wrong.append(f'{path} must begin with the docstring """{wanted}"""')
-    assert wrong == []
+    none(wrong)
 
 
 def test_tests_are_pure_functions_of_evidence(modules: dict[Path, ast.Module]) -> None:
@@ -160,7 +166,7 @@ def test_tests_are_pure_functions_of_evidence(modules: dict[Path, ast.Module]) -
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             wrong += [f"{path} imports {name}" for name in names if name.partition(".")[0] in forbidden]
-    assert wrong == []
+    none(wrong)
 
 
 def test_every_automated_control_is_broken_crudely_and_subtly(
@@ -170,7 +176,7 @@ def test_every_automated_control_is_broken_crudely_and_subtly(
     for sabotage in sabotages.values():
         kinds[sabotage.control].add(sabotage.kind)
     missing = [f"{name} has no {kind} sabotage" for name in automated for kind in Kind if kind not in kinds[name]]
-    assert missing == []
+    none(missing)
 
 
 def test_every_sabotage_names_controls_of_the_register(
@@ -182,12 +188,12 @@ def test_every_sabotage_names_controls_of_the_register(
         for name in sorted(sabotage.red | sabotage.unmeasured)
         if name not in controls
     ]
-    assert unknown == []
+    none(unknown)
 
 
 def test_no_patch_has_lost_its_sabotage(checkout: repo.Repo, sabotages: dict[str, Sabotage]) -> None:
     known = {sabotage.patch for sabotage in sabotages.values()}
-    assert [str(path) for path in checkout.sabotages.glob(f"*{world.PATCH}") if path not in known] == []
+    none([str(path) for path in checkout.sabotages.glob(f"*{world.PATCH}") if path not in known])
 
 
 def test_subjects_have_names_of_their_own() -> None:
