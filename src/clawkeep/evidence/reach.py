@@ -145,16 +145,18 @@ class Reach:
         return found
 
     def _apart(self) -> list[Agent]:
-        """The agents with a network of their own; raises Unmeasured where the path out is not proven alive."""
-        apart = [agent for agent in self.agents if not agent.host_network]
-        for agent in apart:
+        """The agents with a network of their own."""
+        return [agent for agent in self.agents if not agent.host_network]
+
+    def _require_path(self) -> None:
+        """Raise Unmeasured where an agent does not get out at all: then no silence means anything."""
+        for agent in self._apart():
             public = agent.group("public")
             if not any(probe.outcome == "open" for probe in public):
                 tried = "; ".join(probe.shown for probe in public) or "the site declares none"
                 raise Unmeasured(
                     f"container {agent.name} reaches no public control endpoint, so its silence proves nothing: {tried}"
                 )
-        return apart
 
     def _in_host_network(self) -> list[str]:
         return [
@@ -177,6 +179,7 @@ class Reach:
 
     def _require_drops(self, counter: str, groups: tuple[str, ...]) -> None:
         """Raise Unmeasured unless `counter` grew by at least the packets of `groups` that nobody answered."""
+        self._require_path()
         lost = sum(
             probe.sent for agent in self._apart() for probe in agent.group(*groups) if probe.outcome == "timeout"
         )
@@ -195,6 +198,7 @@ class Reach:
 
     def _require_answered_to_host(self, targets: set[str], group: str) -> None:
         """Raise Unmeasured unless every one of `targets` answers the host itself: an absent target is silent to all."""
+        self._require_path()
         answered = {probe.target for probe in self.host if probe.group == group and probe.answered}
         silent = sorted(targets - answered)
         if silent or not targets:

@@ -69,7 +69,6 @@ class Scans:
         if not targets:
             why = "; ".join(missed.values()) or "the inventory lists no address of it (clawkeep_addresses)"
             raise Unmeasured(f"no address of the host was scanned from {document.vantage}: {why}")
-        counters = document.fact("counters")
         return cls(
             vantage=document.vantage,
             tcp=tuple(_scan(address, "tcp", one) for address, one in document.fact("tcp").items()),
@@ -78,8 +77,18 @@ class Scans:
             control=document.fact("control"),
             missed=missed,
             health=document.fact("healthz"),
-            growth=Growth(packets(counters["before"]), packets(counters["after"])),
+            growth=_growth(document),
         )
+
+    @property
+    def lost(self) -> int:
+        """How many unanswered TCP probes the host's firewall did not count; 0 when they are too few to matter.
+
+        Raises Unmeasured when it has no such counter.
+        """
+        expected = sum(scan.unanswered for scan in self.tcp)
+        arrived = self.growth.of("input_drop") if expected else 0
+        return expected - arrived if arrived < ARRIVED * expected else 0
 
     def open_ports(self) -> list[tuple[str, int, str]]:
         """Everything that answered: address, port and protocol."""
@@ -117,12 +126,9 @@ class Scans:
         for family, seen in self.control.items():
             if seen.get("state") != "open" and any(_family(scan.address) == family for scan in self.tcp):
                 raise Unmeasured(f"the scanner at {self.vantage} sees no open port over {family}: {seen.get('state')}")
-        expected = sum(scan.unanswered for scan in self.tcp)
-        arrived = self.growth.of("input_drop") if expected else 0
-        if arrived < ARRIVED * expected:
+        if self.lost:
             raise Unmeasured(
-                f"{expected} probes from {self.vantage} got no answer, but the host's firewall counted {arrived}: "
-                "the others never reached it"
+                f"{self.lost} probes from {self.vantage} never reached the host, as its firewall counts them"
             )
 
     def answering_beyond(self, ingress: Sequence[Mapping[str, Any]], admin_networks: Sequence[str]) -> list[str]:
@@ -156,6 +162,15 @@ def _within(source: str, networks: Sequence[str]) -> bool:
 
 def _family(address: str) -> str:
     return f"ipv{ipaddress.ip_address(address).version}"
+
+
+def _growth(document: Document) -> Growth:
+    """The host's counters around the probes; without them the scans stand, but prove no silence."""
+    try:
+        counters = document.fact("counters")
+    except Unmeasured:
+        return Growth({}, {})
+    return Growth(packets(counters["before"]), packets(counters["after"]))
 
 
 def _scan(address: str, protocol: str, record: Mapping[str, Any]) -> Scan:

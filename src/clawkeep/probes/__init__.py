@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from clawkeep.evidence.document import SCHEMA, HostEvidence
+from clawkeep.evidence.document import SCHEMA, Document, HostEvidence
+from clawkeep.evidence.scans import Scans
 from clawkeep.inventory import Host, Site, Vantage
 from clawkeep.probes.plan import Plan
 from clawkeep.probes.vantage import run_probe
@@ -23,6 +24,7 @@ Ask = Callable[[Sequence[str]], str]
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 COUNTERS_BEFORE = "reach-counters-after"  # the collector's last reading, made before any other vantage is asked
 SECONDS = 240.0  # a scan has a limit of its own
+PACES = (7500, 2500)  # probes a second to each address; the second when the first was too fast for the path
 
 
 def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask | None) -> dict[str, dict[str, Any]]:
@@ -44,30 +46,43 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
         for document in documents.values():
             document["problems"]["plan"] = f"nothing was probed: {problem}"
         return documents
+    before = _first_counters(evidence)
     with ThreadPoolExecutor(max_workers=len(vantages)) as pool:
-        jobs = {name: pool.submit(_probe, name, vantage, plan) for name, vantage in vantages.items()}
-        for name, job in jobs.items():
-            try:
-                facts = job.result()
-            except (RuntimeError, ValueError) as problem:
-                documents[name]["problems"]["probe"] = str(problem)
-                continue
-            for number, sentence in enumerate(facts.pop("scan-problems")):
-                documents[name]["problems"][f"scan {number}"] = sentence
-            documents[name]["facts"] = {**facts, "not-scanned": dict(plan.missed)}
-    counters = _counters(evidence, ask)
+        jobs = [pool.submit(_probe, documents[name], name, vantages[name], plan, PACES[0]) for name in vantages]
+        for job in jobs:
+            job.result()
+    after = _counters(ask)
     for document in documents.values():
-        if counters:
-            document["facts"]["counters"] = counters
-        else:
-            document["problems"]["counters"] = "the host's counters could not be read after the probes"
+        _add_counters(document, before, after)
+    if "outside" in documents and _lossy(documents["outside"]):
+        documents["outside"] = document = _empty(vantages["outside"])
+        _probe(document, "outside", vantages["outside"], plan, PACES[1])
+        _add_counters(document, after, _counters(ask))
+    for document in documents.values():
         document["finished"] = _now()
     return documents
 
 
-def _probe(name: str, vantage: Vantage, plan: Plan) -> dict[str, Any]:
-    wishes = plan.outside() if name == "outside" else plan.neighbour()
-    return run_probe(f"clawkeep.probes.{name}", vantage, wishes, seconds=SECONDS)
+def _probe(document: dict[str, Any], name: str, vantage: Vantage, plan: Plan, pace: int) -> None:
+    """Run the probe of one vantage and put its facts, or why there are none, into its document."""
+    wishes = plan.outside(pace) if name == "outside" else plan.neighbour(pace)
+    try:
+        facts = run_probe(f"clawkeep.probes.{name}", vantage, wishes, seconds=SECONDS)
+    except (RuntimeError, ValueError) as problem:
+        document["problems"]["probe"] = str(problem)
+        return
+    for number, sentence in enumerate(facts.pop("scan-problems")):
+        document["problems"][f"scan {number}"] = sentence
+    document["facts"] = {**facts, "not-scanned": dict(plan.missed)}
+
+
+def _lossy(document: dict[str, Any]) -> bool:
+    """Whether so many probes were lost on their way that a slower scan is worth its time."""
+    try:
+        scans = Scans.of(Document("outside", document))
+        return scans.lost > 0
+    except Unmeasured:
+        return False
 
 
 def _empty(vantage: Vantage) -> dict[str, Any]:
@@ -82,12 +97,27 @@ def _empty(vantage: Vantage) -> dict[str, Any]:
     }
 
 
-def _counters(evidence: HostEvidence, ask: Ask | None) -> dict[str, Any] | None:
+def _first_counters(evidence: HostEvidence) -> Any:
+    """The collector's reading; None on a host without such counters, which is scanned all the same."""
     try:
-        before = evidence.inside.json(COUNTERS_BEFORE)
-        return {"before": before, "after": json.loads(ask(COUNTERS))} if ask else None
-    except Exception:  # whatever the connection raises: the reading is then missing, which the document says
+        return evidence.inside.json(COUNTERS_BEFORE)
+    except Unmeasured:
         return None
+
+
+def _counters(ask: Ask | None) -> Any:
+    """The firewall's counters now, None when they cannot be read; whatever the connection raises, the probes stand."""
+    try:
+        return json.loads(ask(COUNTERS)) if ask else None
+    except Exception:
+        return None
+
+
+def _add_counters(document: dict[str, Any], before: Any, after: Any) -> None:
+    if before and after:
+        document["facts"]["counters"] = {"before": before, "after": after}
+    else:
+        document["problems"]["counters"] = "the host's counters could not be read after the probes"
 
 
 def _now() -> str:

@@ -1,8 +1,8 @@
 """The outsider's probe: nmap over both families, /healthz where a guard port is open. Runs at its vantage.
 
 Reads {"addresses": [...], "endpoints": {"ipv4": "ADDRESS:PORT", ...}, "tcp": [ports] or null for the full range,
-"udp": [ports], "guard": [ports]} from standard input and prints the facts as one JSON object. The addresses must be
-known as the host's own: whoever calls has checked that.
+"udp": [ports], "guard": [ports], "pace": probes a second} from standard input and prints the facts as one JSON object.
+The addresses must be known as the host's own: whoever calls has checked that.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def healthz(address: str, port: int) -> str:
         connection.close()
 
 
-def control(endpoint: str) -> dict[str, Any]:
+def control(endpoint: str, pace: int) -> dict[str, Any]:
     """The state in which the scanner sees the site's public endpoint, by the very same kind of scan."""
     address, _, port = split_endpoint(endpoint)
     try:
-        seen = scan(address, [int(port)], "tcp")
+        seen = scan(address, [int(port)], "tcp", pace)
     except ScanError as problem:
         return {"target": endpoint, "state": str(problem)}
     return {"target": endpoint, "state": seen["ports"].get(port, "not reported")}
@@ -65,7 +65,7 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
 
     def one(address: str, ports: Sequence[int] | None, protocol: str) -> dict[str, Any] | None:
         try:
-            return scan(address, ports, protocol)
+            return scan(address, ports, protocol, wishes["pace"])
         except ScanError as problem:
             problems.append(str(problem))
             return None
@@ -73,7 +73,9 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
     with ThreadPoolExecutor(max_workers=16) as pool:
         tcp = {address: pool.submit(one, address, wishes["tcp"], "tcp") for address in addresses}
         udp = {address: pool.submit(one, address, wishes["udp"], "udp") for address in addresses if wishes["udp"]}
-        seen = {family: pool.submit(control, endpoint) for family, endpoint in wishes["endpoints"].items()}
+        seen = {
+            family: pool.submit(control, endpoint, wishes["pace"]) for family, endpoint in wishes["endpoints"].items()
+        }
         scanned = {address: found for address, job in tcp.items() if (found := job.result()) is not None}
         answering = [
             (address, int(port))

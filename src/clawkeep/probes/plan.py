@@ -42,21 +42,22 @@ class Plan:
             targets=tuple(_loopback_targets(evidence) + _container_targets(evidence)),
         )
 
-    def outside(self) -> dict[str, Any]:
+    def outside(self, pace: int) -> dict[str, Any]:
         """What the outsider's probe reads."""
-        return self._wishes(None, UDP_PORTS)
+        return self._wishes(None, UDP_PORTS, pace)
 
-    def neighbour(self) -> dict[str, Any]:
+    def neighbour(self, pace: int) -> dict[str, Any]:
         """What the neighbour's probe reads."""
-        return {**self._wishes(GUARD_PORTS, ()), "targets": [dict(target) for target in self.targets]}
+        return {**self._wishes(GUARD_PORTS, (), pace), "targets": [dict(target) for target in self.targets]}
 
-    def _wishes(self, tcp: Sequence[int] | None, udp: Sequence[int]) -> dict[str, Any]:
+    def _wishes(self, tcp: Sequence[int] | None, udp: Sequence[int], pace: int) -> dict[str, Any]:
         return {
             "addresses": list(self.addresses),
             "endpoints": dict(self.endpoints),
             "tcp": None if tcp is None else list(tcp),
             "udp": list(udp),
             "guard": list(GUARD_PORTS),
+            "pace": pace,
         }
 
 
