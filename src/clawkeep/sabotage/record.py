@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from clawkeep import tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.observation import Observation
 from clawkeep.repo import Repo
-from clawkeep.run import evaluate
+from clawkeep.run import Selection, evaluate
 from clawkeep.sabotage.difference import Operation, difference
 from clawkeep.sabotage.minimise import minimise
 from clawkeep.sabotage.world import Sabotage, broken
 from clawkeep.verdict import Status
+
+Verdict = tuple[str, str]
 
 WORLDS_AT_ONCE = 64  # candidate worlds judged in one run of the suite
 
@@ -38,26 +40,43 @@ def recorded(checkout: Repo, tier: str) -> Observation:
 
 
 def smallest(good: Observation, observed: Observation, stem: str, checkout: Repo) -> list[Operation]:
-    """The smallest patch on `good` by which every control is judged as on `observed`, with the same complaints."""
+    """The smallest patch on `good` by which every control is judged as on `observed`, with the same complaints.
+
+    It is sought by the controls alone that the sabotage changed, which is fast, and proved by all of them; should that
+    fail, it is sought by all.
+    """
     if good.evidence is None or observed.evidence is None:
         raise ClawkeepError("a world that was not measured cannot be recorded")
-    before, after = dict(good.evidence.raw), dict(observed.evidence.raw)
-    whole = difference(before, after)
+    whole = difference(good.evidence.raw, observed.evidence.raw)
+    before, wanted = _judged(good, [[], whole], stem, checkout)
+    changed = tuple(name for name in wanted if wanted[name] != before[name])
+    for controls in (changed, tuple(wanted)):
+        goal = {name: wanted[name] for name in controls}
 
-    def judged(patches: Sequence[list[Operation]]) -> Iterator[dict[str, tuple[str, str]]]:
-        for start in range(0, len(patches), WORLDS_AT_ONCE):
-            some = patches[start : start + WORLDS_AT_ONCE]
-            worlds = [broken(good, f"world-{i}", patch, stem) for i, patch in enumerate(some)]
-            report = evaluate(worlds, checkout=checkout)
-            for world in worlds:
-                yield {
-                    r.control: (r.status.value, r.message if r.status is Status.FAIL else "")
-                    for r in report.results
-                    if r.host == world.host.name
-                }
+        def same(patches: Sequence[list[Operation]], goal: Mapping[str, Verdict] = goal) -> list[bool]:
+            return [seen == goal for seen in _judged(good, patches, stem, checkout, tuple(goal))]
 
-    (wanted,) = judged([whole])
-    patch = minimise(whole, lambda patches: [seen == wanted for seen in judged(patches)])
-    if list(judged([patch])) != [wanted]:
-        raise ClawkeepError(f"the patch of {stem} does not replay as it was seen")
-    return patch
+        patch = minimise(whole, same) if controls else []
+        if list(_judged(good, [patch], stem, checkout)) == [wanted]:
+            return patch
+    raise ClawkeepError(f"the patch of {stem} does not replay as it was seen")
+
+
+def _judged(
+    good: Observation,
+    patches: Sequence[list[Operation]],
+    stem: str,
+    checkout: Repo,
+    controls: tuple[str, ...] = (),
+) -> Iterator[dict[str, Verdict]]:
+    """For each patch on `good`: by control its status, and what is said where it fails."""
+    for start in range(0, len(patches), WORLDS_AT_ONCE):
+        some = patches[start : start + WORLDS_AT_ONCE]
+        worlds = [broken(good, f"world-{i}", patch, stem) for i, patch in enumerate(some)]
+        report = evaluate(worlds, Selection(controls), checkout=checkout)
+        for world in worlds:
+            yield {
+                r.control: (r.status.value, r.message if r.status is Status.FAIL else "")
+                for r in report.results
+                if r.host == world.host.name
+            }
