@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -13,6 +13,7 @@ from clawkeep.evidence.netfilter.packet import Address, Network, Surroundings
 from clawkeep.verdict import Unmeasured
 
 AGENT_LABEL = "clawkeep.role"
+PROJECT_LABEL = "com.docker.compose.project"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,9 @@ class Topology:
         interfaces = tuple(_interface(item) for item in inside.json("ip-addr") if item.get("ifname"))
         if not interfaces:
             raise Unmeasured("the host's interfaces were not listed")
-        agents = {
-            str(name)
-            for container in inside.json("docker-containers") or ()
-            if AGENT_LABEL in ((container.get("Config") or {}).get("Labels") or {})
-            for name in (container.get("NetworkSettings") or {}).get("Networks") or {}
-        }
-        networks = inside.json("docker-networks") or ()
-        bridges = tuple(_bridge(item, agents) for item in networks if item.get("Driver") == "bridge")
+        networks = [item for item in inside.json("docker-networks") or () if item.get("Driver") == "bridge"]
+        agents = _agent_networks(inside.json("docker-containers") or (), networks)
+        bridges = tuple(_bridge(item, agents) for item in networks)
         routes = [*_routes(inside.json("ip-route"), "0.0.0.0/0"), *_routes(inside.json("ip-route6"), "::/0")]
         return cls(interfaces, bridges, tuple(sorted(routes, key=lambda route: -route[0].prefixlen)))
 
@@ -116,14 +112,34 @@ def _interface(item: Mapping[str, Any]) -> Interface:
     return Interface(str(item["ifname"]), kind, item.get("master"), tuple(found))
 
 
-def _bridge(item: Mapping[str, Any], agents: Iterable[str]) -> Bridge:
+def _agent_networks(containers: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The networks that were made for agent containers: those of their own Compose projects, else all they are on.
+
+    A foreign network that an agent was attached to is CTR-09's finding; it gets no guard of its own.
+    """
+    found, made_for_them = set(), set()
+    for container in containers:
+        labels = (container.get("Config") or {}).get("Labels") or {}
+        if AGENT_LABEL in labels:
+            on = set((container.get("NetworkSettings") or {}).get("Networks") or {})
+            found |= on
+            project = labels.get(PROJECT_LABEL)
+            made_for_them |= {
+                str(item["Name"])
+                for item in networks
+                if item["Name"] in on and project and (item.get("Labels") or {}).get(PROJECT_LABEL) == project
+            }
+    return frozenset(made_for_them or found)
+
+
+def _bridge(item: Mapping[str, Any], agents: frozenset[str]) -> Bridge:
     options = item.get("Options") or {}
     name = str(item["Name"])
     interface = options.get("com.docker.network.bridge.name") or f"br-{str(item['Id'])[:12]}"
     pools = (item.get("IPAM") or {}).get("Config") or ()
     subnets = tuple(ipaddress.ip_network(pool["Subnet"], strict=False) for pool in pools if pool.get("Subnet"))
     containers = tuple(sorted(str(one.get("Name")) for one in (item.get("Containers") or {}).values()))
-    return Bridge(name, str(interface), subnets, containers, name in set(agents))
+    return Bridge(name, str(interface), subnets, containers, name in agents)
 
 
 def _routes(listing: Sequence[Mapping[str, Any]], everywhere: str) -> list[tuple[Network, str]]:
