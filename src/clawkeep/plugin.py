@@ -72,7 +72,7 @@ globals().update({f"_{name}": _subject_fixture(name, kind) for name, kind in SUB
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one test said about one host. `sentences` are all its complaints, `message` the first of them."""
+    """What one test said about one host; `sentences` are its complaints, the most telling first."""
 
     control: str
     host: str
@@ -86,8 +86,9 @@ class Outcome:
 class Evaluation:
     """One run of the suite over observed hosts: given to pytest as a plugin, read when the run is over.
 
-    `outcomes` are in the order of the run; `left_out` counts by control the tests that need another vantage;
-    `collected` names the controls that have any test; `broken` maps a test module's path to why it cannot be collected.
+    `controls` are those to judge, `known` the ids of the whole register. `outcomes` are in the order of the run;
+    `left_out` counts by control the tests that need another vantage; `broken` maps a test module's path to why it
+    cannot be used.
     """
 
     controls: Mapping[str, Control]
@@ -96,10 +97,8 @@ class Evaluation:
     inside_only: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
-    collected: set[str] = field(default_factory=set)
     broken: dict[str, str] = field(default_factory=dict)
     _compared: list[str] = field(default_factory=list)
-    _failed: BaseException | None = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Multiply a control test by the hosts whose tier requires its control."""
@@ -113,7 +112,6 @@ class Evaluation:
         control = self.controls.get(name)
         bound: list[Observation] = []
         if control is not None:
-            self.collected.add(name)
             if self.inside_only and vantage != INSIDE:
                 self.left_out[name] = self.left_out.get(name, 0) + 1
             else:
@@ -142,7 +140,6 @@ class Evaluation:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin a test: what was read before it is not its evidence."""
         self._compared = []
-        self._failed = None
         observation = observed(item)
         if observation is not None and observation.evidence is not None:
             observation.evidence.take_citations()

@@ -127,8 +127,9 @@ def broken(good: Observation, name: str, patch: Iterable[Mapping[str, Any]], sou
     """The good host with `patch` (read from `source`) applied to its evidence, as a host called `name`."""
     if good.evidence is None:
         raise ClawkeepError(f"the good evidence holds nothing of {good.host.name}: {good.message}")
+    copy = json.loads(json.dumps(good.evidence.raw))  # ten times faster than the deep copy that jsonpatch would make
     try:
-        raw = jsonpatch.apply_patch(good.evidence.raw, [dict(operation) for operation in patch])
+        raw = jsonpatch.apply_patch(copy, [dict(operation) for operation in patch], in_place=True)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as problem:
         raise ClawkeepError(f"{source} does not fit the good evidence: {problem}") from None
     return Observation(Host(name, good.host.tier, good.host.addresses), good.site, HostEvidence(name, raw))
