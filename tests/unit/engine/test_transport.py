@@ -170,11 +170,11 @@ def test_output_without_end_is_cut_off(package, monkeypatch):
 
 
 def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_path):
-    monkeypatch.setattr(transport, "CONNECT_LIMIT", 0.3)
+    monkeypatch.setattr(transport, "CONNECT_LIMIT", 1.5)
     stub("ssh", f"sleep 60 & echo $! > {tmp_path}/child; wait")
     began = time.monotonic()
-    assert "did not answer within 0.5 s" in trouble(way(), limit=0.2)
-    assert time.monotonic() - began < 5
+    assert "did not answer within 2 s" in trouble(way(), limit=0.5)
+    assert time.monotonic() - began < 20
     child = (tmp_path / "child").read_text().strip()
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
@@ -182,7 +182,7 @@ def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_p
 
 def test_a_collection_that_hangs_is_ended_on_the_host(package):
     package("import time\ntime.sleep(60)")
-    assert "did not finish within 0.5 s" in trouble(way(), limit=0.5)
+    assert "did not finish within 2 s" in trouble(way(), limit=2)
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_further_command_is_asked_as_root_and_bounded(stub):
     assert way(sudo="idle").ask(["cat"]) == ""
     with pytest.raises(TransportError, match="alpha broke off with status 7"):
         way().ask(["sh", "-c", "exit 7"])
-    with pytest.raises(TransportError, match=r"alpha did not finish within 0.3 s"):
-        way().ask(["sleep", "60"], limit=0.3)
+    with pytest.raises(TransportError, match=r"alpha did not finish within 1 s"):
+        way().ask(["sleep", "60"], limit=1)
 
 
 def test_no_ssh_here(monkeypatch, tmp_path):
