@@ -69,7 +69,7 @@ class Confinement:
         canaries = mapping(host.inside.fact("canaries"), "the canaries")
         found = []
         for one in host.subject(Containers).agents:
-            raw = mapping(get(probes, one.id, "the record of probes"), f"the probe in container {one.name}")
+            raw = mapping(get(probes, one.name, "the record of probes"), f"the probe in container {one.name}")
             rows: dict[str, tuple[Row, ...]] = {}
             for item in sequence(get(raw, "rows", "a probe"), f"the rows of container {one.name}"):
                 kind, *fields = texts(item, "a row") or ("",)

@@ -180,7 +180,7 @@ class Containers:
         return [
             f"container {one.name} has {count} privileged exec session{'s' if count > 1 else ''} running"
             for one in self.agents
-            if (count := self.privileged_sessions.get(one.id, 0))
+            if (count := self.privileged_sessions.get(one.name, 0))
         ]
 
     def with_other_security_options(self, apparmor: str, seccomp: str) -> list[str]:
@@ -280,7 +280,7 @@ def _brief(option: str) -> str:
 def _is_expected(option: str, apparmor: str, seccomp: str) -> bool:
     name, value = (*re.split("[=:]", option, maxsplit=1), "")[:2]
     if name == "no-new-privileges":
-        return value in ("", "true")
+        return True  # whether it is on is seen at the processes
     if name == "apparmor":
         return value == apparmor
     if name == "seccomp":

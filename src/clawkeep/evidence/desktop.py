@@ -19,10 +19,12 @@ VM_PREFIXES = ("/host_mnt", "/run/desktop/mnt/host")
 
 @dataclass(frozen=True)
 class Desktop:
-    """The containers of a Desktop engine, and the folders that its settings share; by settings file."""
+    """The containers of a Desktop engine, and the folders that its settings share, by settings file; None for a file
+    that names none.
+    """
 
     containers: Containers
-    shared: Mapping[str, tuple[str, ...]]
+    shared: Mapping[str, tuple[str, ...] | None]
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
@@ -34,7 +36,10 @@ class Desktop:
         settings = mapping(host.inside.fact("desktop-sharing"), "the shared folders")
         return cls(
             host.subject(Containers),
-            {path: texts(folders, f"the shared folders in {path}") for path, folders in settings.items()},
+            {
+                path: None if folders is None else texts(folders, f"the shared folders in {path}")
+                for path, folders in settings.items()
+            },
         )
 
     def missing_options(self) -> list[str]:
@@ -61,12 +66,14 @@ class Desktop:
         """Folders shared into the VM that are a home directory, hold one, or lie outside of `projects`' names."""
         if not self.shared:
             raise Unmeasured("Docker Desktop's settings were not found, so what it shares is not known")
-        return [
-            f"Docker Desktop shares {folder} into its VM ({path})"
-            for path, folders in self.shared.items()
-            for folder in folders
-            if PurePath(_plain(folder)).name not in projects or _is_home(folder)
-        ]
+        found = []
+        for path, folders in self.shared.items():
+            if folders is None:
+                found.append(f"Docker Desktop shares what it shares by default, whole home directories ({path})")
+            for folder in folders or ():
+                if PurePath(_plain(folder)).name not in projects or _is_home(folder):
+                    found.append(f"Docker Desktop shares {folder} into its VM ({path})")
+        return found
 
     def mounted_beyond(self, projects: Collection[str]) -> list[str]:
         """Bind mounts of any container that come from a shared folder other than a project's."""

@@ -151,6 +151,7 @@ class HostEvidence:
         self._documents: dict[str, Document] = {}
         self._subjects: dict[type, tuple[Any, frozenset[tuple[str, str]]]] = {}
         self.cited: set[tuple[str, str]] = set()
+        self._reading: list[set[tuple[str, str]]] = []
 
     def vantage(self, name: str) -> Document:
         """The document of a vantage (`inside`, `outside`, `neighbour`); raises `Unmeasured` when there is none."""
@@ -167,22 +168,33 @@ class HostEvidence:
         return self.vantage("inside")
 
     def subject(self, kind: type[S]) -> S:
-        """The one `kind` of this host, parsed once; what it read counts as read by whoever asks."""
+        """The one `kind` of this host, parsed once; what it read, itself or through other subjects, counts as read by
+        whoever asks.
+        """
         if kind not in self._subjects:
             before = {name: set(doc.read) for name, doc in self._documents.items()}
             for doc in self._documents.values():
                 doc.read.clear()
+            through: set[tuple[str, str]] = set()
+            self._reading.append(through)
             try:
                 value = kind.read(self)  # type: ignore[attr-defined]
             finally:
-                touched = frozenset((n, path) for n, doc in self._documents.items() for path in doc.read)
+                self._reading.pop()
+                own = {(name, path) for name, doc in self._documents.items() for path in doc.read}
+                touched = frozenset(own | through)
                 for name, doc in self._documents.items():
                     doc.read |= before.get(name, set())
-                self.cited |= touched
+                self._cite(touched)
             self._subjects[kind] = (value, touched)
         value, touched = self._subjects[kind]
-        self.cited |= touched
+        self._cite(touched)
         return value  # type: ignore[no-any-return]
+
+    def _cite(self, touched: frozenset[tuple[str, str]]) -> None:
+        self.cited |= touched
+        if self._reading:
+            self._reading[-1] |= touched
 
     def take_citations(self) -> list[Citation]:
         """What was read since the last call, as citations in a stable order; used by the plugin around each test."""

@@ -62,7 +62,7 @@ class Mounts:
             containers=containers,
             host=parse(texts(host.inside.fact("host-mountinfo"), "the host's mount table")),
             tables={
-                one.id: parse(texts(get(tables, one.id, "the mount tables"), f"the mount table of {one.name}"))
+                one.name: parse(texts(get(tables, one.name, "the mount tables"), f"the mount table of {one.name}"))
                 for one in containers.all
                 if one.running
             },
@@ -83,7 +83,7 @@ class Mounts:
 
     def _agents(self) -> Iterator[tuple[Container, tuple[Mount, ...]]]:
         for one in self.containers.agents:
-            if not (table := self.tables[one.id]):
+            if not (table := self.tables[one.name]):
                 raise Unmeasured(f"container {one.name} shows no mount table: it ended while it was looked at")
             yield one, table
 
@@ -116,7 +116,7 @@ class Mounts:
         """Names in the /dev of agent containers that the engine does not put there by itself."""
         found = []
         for one in self.containers.agents:
-            names = self.devices.get(one.id)
+            names = self.devices.get(one.name)
             if not names:
                 raise Unmeasured(f"the /dev of container {one.name} could not be listed")
             found += [f"container {one.name} has the device /dev/{name}" for name in names if name not in DEVICES]
@@ -126,7 +126,7 @@ class Mounts:
         """Files on any mount of an agent container that change who runs them: setuid, setgid, file capabilities."""
         found, unfinished = [], ""
         for one in self.containers.agents:
-            search = get(self.lifting, one.id, "the search for privileged files")
+            search = get(self.lifting, one.name, "the search for privileged files")
             for item in sequence(get(search, "files", "a search"), "the privileged files"):
                 path, mode, _owner, capable = sequence(item, "a privileged file")
                 how = "with file capabilities" if capable else f"with mode {mode}"
@@ -169,7 +169,7 @@ class Mounts:
                     if not _is_configuration(one, item.destination, path, item.writable):
                         yield one, item.destination, path
             own = self._own_roots(one)
-            for mount in self.tables.get(one.id, ()):
+            for mount in self.tables.get(one.name, ()):
                 if _is_kernel(mount) or mount.point == "/":
                     continue
                 for path in host_paths(mount, self.host):

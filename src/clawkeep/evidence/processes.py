@@ -121,7 +121,7 @@ class Processes:
         for one in host.subject(Containers).all:
             if not one.running:
                 continue
-            raw = mapping(get(recorded, one.id, "the record of processes"), f"the processes of container {one.name}")
+            raw = mapping(get(recorded, one.name, "the record of processes"), f"the processes of container {one.name}")
             found = sequence(get(raw, "processes", f"container {one.name}"), f"the processes of container {one.name}")
             occupied.append(
                 Occupied(

@@ -52,6 +52,11 @@ def is_agent(container: Dict[str, Any]) -> bool:
     )
 
 
+def name_of(container: Dict[str, Any]) -> str:
+    """A container's name, by which everything else about it is recorded: it outlives the container's id."""
+    return str(container.get("Name") or container.get("Id")).lstrip("/")
+
+
 def service_uid(rec: Recorder) -> int:
     """The uid and gid that agent processes shall have, by the tier that the controller sends."""
     tier = rec.parameters.get("tier") or {}
@@ -111,7 +116,7 @@ def ask(path: str, socket_path: str = ENGINE_SOCKETS[0]) -> Any:
 
 
 def exec_sessions(found: List[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
-    """The live exec sessions by container id: pid, user and whether privileged. Their arguments may hold secrets."""
+    """The live exec sessions by container: pid, user and whether privileged. Their arguments may hold secrets."""
     sessions: Dict[str, List[Dict[str, Any]]] = {}
     for container in found:
         for identity in container.get("ExecIDs") or []:
@@ -119,7 +124,7 @@ def exec_sessions(found: List[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]
             if isinstance(session, dict) and session.get("Running"):
                 process = session.get("ProcessConfig") or {}
                 shown = {name: process.get(name) for name in ("user", "privileged")}
-                sessions.setdefault(container["Id"], []).append({"pid": session.get("Pid"), **shown})
+                sessions.setdefault(name_of(container), []).append({"pid": session.get("Pid"), **shown})
     return sessions
 
 

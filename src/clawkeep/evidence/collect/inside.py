@@ -213,5 +213,5 @@ def probe(rec: Recorder, container: str, uid: int, nonce: str) -> Dict[str, Any]
 def collect(rec: Recorder, nonce: str) -> None:
     """Record the probe's findings for every running agent container."""
     uid = docker.service_uid(rec)
-    agents = [one["Id"] for one in docker.running(rec) if docker.is_agent(one)]
-    rec.note("inside-probe", {identity: probe(rec, identity, uid, nonce) for identity in agents})
+    agents = [docker.name_of(one) for one in docker.running(rec) if docker.is_agent(one)]
+    rec.note("inside-probe", {name: probe(rec, name, uid, nonce) for name in agents})

@@ -241,20 +241,24 @@ def homes() -> List[str]:
     return sorted({entry.pw_dir for entry in pwd.getpwall() if entry.pw_uid == 0 or 1000 <= entry.pw_uid < 60000})
 
 
+def sensitive_directories() -> List[str]:
+    """The directories of this host from which no file may be seen in a container."""
+    private = [os.path.join(home, name) for home in homes() for name in SENSITIVE_NAMES]
+    return [path for path in [*SENSITIVE_DIRECTORIES, *private] if os.path.isdir(path)]
+
+
 class Canaries:
     """Empty files with a random name, laid into sensitive directories and the agent's workspace while a probe looks."""
 
-    def __init__(self, workspaces: List[str]) -> None:
-        """Choose the name and the places."""
+    def __init__(self, sensitive: List[str], workspaces: List[str]) -> None:
+        """Choose the name; the places are directories."""
         self.name = ".clawkeep-canary-" + os.urandom(6).hex()
-        private = [os.path.join(home, name) for home in homes() for name in SENSITIVE_NAMES]
-        self.sensitive = [path for path in [*SENSITIVE_DIRECTORIES, *private] if os.path.isdir(path)]
-        self.workspaces = workspaces
+        self.places = {"sensitive": sensitive, "workspaces": workspaces}
         self.planted: List[str] = []
 
     def __enter__(self) -> "Canaries":
         """Lay them; a directory that takes none (a read-only /boot) is left out."""
-        for directory in [*self.sensitive, *self.workspaces]:
+        for directory in [*self.places["sensitive"], *self.places["workspaces"]]:
             try:
                 os.close(os.open(os.path.join(directory, self.name), os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
             except OSError:
@@ -275,7 +279,7 @@ def collect(rec: Recorder) -> None:
     """Record mount tables, sources, devices, privileged files and state trees, and run the probe inside the agents."""
     found = docker.containers(rec)
     alive = docker.running(rec)
-    tables = {one["Id"]: mountinfo(one["State"]["Pid"]) for one in alive}
+    tables = {docker.name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
     rec.note("host-mountinfo", mountinfo("1"))
     rec.note("container-mountinfo", tables)
     rec.note("mount-sources", sources(found, docker.volumes(rec)))
@@ -286,16 +290,15 @@ def collect(rec: Recorder) -> None:
         for mount in one.get("Mounts") or []
         if mount.get("Type") == "volume" and mount.get("RW")
     )
-    with Canaries(workspaces) as canaries:
+    with Canaries(sensitive_directories() if agents else [], workspaces) as canaries:
         rec.note(
             "canaries",
-            {"sensitive": [path for path in canaries.planted if path in canaries.sensitive], "workspaces": workspaces},
+            {kind: [path for path in places if path in canaries.planted] for kind, places in canaries.places.items()},
         )
         inside.collect(rec, canaries.name)
-    rec.note("container-devices", {one["Id"]: devices(one["State"]["Pid"]) for one in agents})
-    rec.note(
-        "privileged-files", {one["Id"]: privileged_files(rec, one["State"]["Pid"], tables[one["Id"]]) for one in agents}
-    )
+    rec.note("container-devices", {docker.name_of(one): devices(one["State"]["Pid"]) for one in agents})
+    searched = {docker.name_of(one): one["State"]["Pid"] for one in agents}
+    rec.note("privileged-files", {name: privileged_files(rec, pid, tables[name]) for name, pid in searched.items()})
     trees = [tree(root) for root in state_trees(found)]
     rec.note("state-trees", trees)
     rec.note("state-reads", reads(rec, trees, docker.service_uid(rec)))

@@ -127,4 +127,6 @@ def collect(rec: Recorder) -> None:
     """Record the processes of all running containers and the namespaces of the host to compare with."""
     host = namespaces(1)
     rec.note("host-namespaces", host)
-    rec.note("container-processes", {one["Id"]: observe(one["State"]["Pid"], host) for one in docker.running(rec)})
+    rec.note(
+        "container-processes", {docker.name_of(one): observe(one["State"]["Pid"], host) for one in docker.running(rec)}
+    )
