@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jsonpatch
 import pytest
 
+from clawkeep import repo
+from clawkeep.sabotage.world import read, read_patch
 from clawkeep.verdict import Status
 
 from . import worlds
@@ -534,3 +537,15 @@ def test_without_its_control_experiment_nothing_passes(blind: Any, name: str) ->
 
 def test_state_is_where_openclaw_keeps_it() -> None:
     assert WORKSPACE.startswith(STATE)
+
+
+@pytest.mark.parametrize("stem", ["CTR-10-options-removed", "CTR-10-shared-home"])
+def test_the_constructed_worlds_fit_what_the_collector_records(stem: str) -> None:
+    sabotage = read(repo.find().sabotages / f"{stem}.yml")
+
+    def patched(document: Document) -> None:
+        changed = jsonpatch.apply_patch({"inside": document}, read_patch(sabotage))
+        document.update(changed["inside"])
+
+    results = worlds.judged({stem: patched})[stem]
+    assert {control for control, result in results.items() if result.status is Status.FAIL} == sabotage.red
