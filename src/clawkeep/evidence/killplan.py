@@ -13,6 +13,7 @@ from clawkeep.evidence.topology import Topology
 from clawkeep.verdict import Unmeasured
 
 COMMAND = "clawkeep-kill"
+KILLED = "/var/lib/clawkeep/kill/active"  # there from the kill to its release
 ROLE = "clawkeep.role"
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
 # Words by which a line of a unit or time table means the agent, beside the agent containers' own names and ids.
@@ -86,14 +87,17 @@ class KillPlan:
         return found
 
     def revivers(self, images: Collection[str]) -> list[str]:
-        """Sentences about units and time tables that would start the agent again and that the plan does not stop."""
+        """Sentences about units and time tables that would start the agent again, unless the plan stops them or the
+        mark that the kill leaves behind keeps them from starting.
+        """
         stopped = set(shape.texts(self.plan.get("units"), "the units of the plan"))
         names = [re.escape(word) for agent in self.agents(images) for word in (agent.name, agent.id[:12])]
         found = []
         for row in shape.rows(self.document.fact("revivers"), "what starts containers"):
             where, line, words = (shape.text(row, key, "what starts containers") for key in ("where", "line", "words"))
             concerns = MEANT.search(f"{line} {words}") or re.search("|".join(names), f"{line} {words}")
-            if concerns and where not in stopped:
+            gates = shape.texts(row.get("gates"), "what keeps a unit from starting")
+            if concerns and where not in stopped and KILLED not in gates:
                 found.append(f"{where} would start the agent again after {COMMAND}: {words}")
         return found
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clawkeep.evidence.changes import FirewallChanges
-from clawkeep.evidence.killplan import KillPlan
+from clawkeep.evidence.killplan import KILLED, KillPlan
 from clawkeep.evidence.releases import Releases
 from clawkeep.evidence.runbook import Runbook
 from clawkeep.verdict import Unmeasured
@@ -269,13 +269,18 @@ def _second_network(world: World) -> None:
     world["commands"]["docker-containers"]["json"][0]["NetworkSettings"]["Networks"]["side"] = {}
 
 
-def _reviver(where: str, line: str, words: str) -> Callable[[World], object]:
-    row = {"where": where, "how": "service", "line": line, "words": words}
+def _reviver(where: str, line: str, words: str, gates: list[str] | None = None) -> Callable[[World], object]:
+    row = {"where": where, "line": line, "words": words, "gates": gates or []}
     return lambda world: world["facts"]["revivers"].append(row)
 
 
 def test_the_good_plan_has_no_complaint() -> None:
     assert _plan(asked(KillPlan)) == []
+
+
+def test_a_unit_that_the_kill_keeps_down_is_no_reviver() -> None:
+    change = _reviver("openclaw.service", "clawkeep-release start", "clawkeep-release start", [KILLED])
+    assert _plan(asked(KillPlan, change)) == []
 
 
 def test_a_unit_that_the_plan_stops_or_that_means_others_is_no_reviver() -> None:

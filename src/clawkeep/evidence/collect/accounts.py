@@ -46,7 +46,7 @@ FORBIDDEN = (
 BECOMES = r"\b(?:runuser|setpriv|su|sudo|chpst|setuidgid|capsh|start-stop-daemon)\b"
 STARTS = re.compile(
     r"\b(?:docker|podman|nerdctl)\b[^\n;|&]*\b(?:start|restart|unpause|run|create|up)\b"
-    r"|\bcompose\b[^\n;|&]*\bup\b|openclaw\.mjs|clawkeep-kill release"
+    r"|\bcompose\b[^\n;|&]*\bup\b|openclaw\.mjs|clawkeep-kill release|clawkeep-release (?:start|apply|rollback)"
 )
 OWN_TOOLS = "/usr/local/sbin/clawkeep-"
 SCRIPT_LIMIT = 65_536
@@ -179,21 +179,33 @@ def user_units(uid: int) -> List[str]:
 
 
 def revivers(texts: Dict[str, str]) -> List[Dict[str, Any]]:
-    """Services and time tables that start containers or the agent: where it is written and the words that do it."""
+    """Services and time tables that start containers or the agent: where it is written, the words that do it, and the
+    files whose presence keeps a service from starting (`ConditionPathExists=!PATH`).
+    """
     found = []
     for unit, text in sorted(texts.items()):
         for line in re.findall(r"^\s*Exec(?:Start|StartPre|StartPost|Reload|Stop|StopPost)\s*=(.*)$", text, re.M):
             words = _starts(line)
             if words:
-                found.append({"where": unit, "how": "service", "line": line.strip()[:300], "words": words})
+                found.append({"where": unit, "line": line.strip()[:300], "words": words, "gates": _gates(text)})
     for pattern in CRON_FILES:
         for path in sorted(glob.glob(pattern)):
             if os.path.isfile(path):
                 for line in (proc.read(path, SCRIPT_LIMIT) or "").splitlines():
                     words = None if line.lstrip().startswith("#") else _starts(line)
                     if words:
-                        found.append({"where": path, "how": "table", "line": line.strip()[:300], "words": words})
+                        found.append({"where": path, "line": line.strip()[:300], "words": words, "gates": []})
     return found
+
+
+def _gates(text: str) -> List[str]:
+    gates: List[str] = []
+    for value in re.findall(r"^\s*ConditionPathExists\s*=[ \t]*(.*)$", text, re.M):
+        if not value:
+            gates = []  # an empty value in a drop-in takes every condition away
+        elif value.startswith("!"):
+            gates.append(value[1:])
+    return gates
 
 
 def _starts(line: str) -> Optional[str]:
@@ -202,7 +214,7 @@ def _starts(line: str) -> Optional[str]:
     if direct:
         return direct.group(0)
     for word in re.findall(r"(?<![\w=])/[\w./-]+", line):
-        ours = word.startswith(OWN_TOOLS)  # they start nothing but by `clawkeep-kill release`, which is matched above
+        ours = word.startswith(OWN_TOOLS)  # what they start stands in their arguments, matched above
         text = proc.read(word, SCRIPT_LIMIT) if os.path.isfile(word) and not ours else None
         if text and text.startswith("#!"):
             for inner in text.splitlines():
