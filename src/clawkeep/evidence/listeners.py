@@ -87,11 +87,10 @@ def split_endpoint(text: str) -> tuple[str, str, str]:
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ValueError(f"{text!r} is not an endpoint")
+    if host.startswith("["):
+        host, closing, rest = host[1:].partition("]")
+        host += rest if closing else "["
     host, _, zone = host.partition("%")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        host, _, inner = host.partition("%")
-        zone = zone or inner
     address = "::" if host == "*" else str(ipaddress.ip_address(host))
     return address, zone, port
 

@@ -32,7 +32,7 @@ class ScanError(Exception):
 def scan(address: str, ports: Sequence[int] | None, protocol: str, pace: int) -> dict[str, Any]:
     """What nmap finds at `address`: {"argv", "probed", "tries", "seconds", "states": {state: count}, "ports"}.
 
-    `pace` is TCP probes a second, at least. `ports` None means the full range; `probed` is the list of ports or None for
+    `pace` is TCP probes a second. `ports` None means the full range; `probed` is the list of ports or None for
     the full range; `ports` in the result maps each port that nmap names singly to its state (`open`, `closed`,
     `filtered`, `open|filtered`), as strings. nmap never folds open ports into a count. Raises ScanError when nmap is
     missing or the scan did not finish.
