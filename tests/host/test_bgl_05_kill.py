@@ -24,6 +24,10 @@ def test_the_plan_cuts_every_agent_bridge(kill_plan: KillPlan, images: Collectio
     assert kill_plan.missed_bridges(images) == []
 
 
+def test_the_agents_bridge_is_cut_even_while_the_engine_hangs(kill_plan: KillPlan) -> None:
+    assert kill_plan.unlisted_bridges() == []
+
+
 def test_nothing_would_revive_the_agent(kill_plan: KillPlan, images: Collection[str]) -> None:
     assert kill_plan.revivers(images) == []
 

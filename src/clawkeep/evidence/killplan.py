@@ -13,6 +13,7 @@ from clawkeep.evidence.topology import Topology
 from clawkeep.verdict import Unmeasured
 
 COMMAND = "clawkeep-kill"
+SETTINGS = "/etc/clawkeep/kill.conf"
 KILLED = "/var/lib/clawkeep/kill/active"  # there from the kill to its release
 ROLE = "clawkeep.role"
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
@@ -85,6 +86,22 @@ class KillPlan:
                 if interface not in named:
                     found.append(f"{COMMAND} leaves container {agent.name} its network: {interface} is no target")
         return found
+
+    def unlisted_bridges(self) -> list[str]:
+        """Sentences about declared agent networks missing from the settings, all that counts while the engine hangs."""
+        settings = self.document.fact("kill-settings")
+        if not isinstance(settings, str):
+            return [f"{SETTINGS} is missing, so {COMMAND} reaches nothing while the engine hangs"]
+        listed = set(re.findall(r"[\w.-]+", settings))
+        interfaces = {bridge.network: bridge.interface for bridge in self.topology.bridges}
+        declared = [
+            interfaces[shape.text(network, "Name", "a network")]
+            for network in shape.rows(self.document.json("docker-networks"), "`docker network inspect`")
+            if network.get("Name") in interfaces and ROLE in (network.get("Labels") or {})
+        ]
+        if not declared:
+            raise Unmeasured(f"no network is labelled {ROLE}, so the bridge to cut off could not be told")
+        return [f"{SETTINGS} does not list {bridge}, the agent's bridge" for bridge in declared if bridge not in listed]
 
     def revivers(self, images: Collection[str]) -> list[str]:
         """Sentences about units and time tables that would start the agent again, unless the plan stops them or the

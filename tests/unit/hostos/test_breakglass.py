@@ -248,6 +248,7 @@ def _plan(plan: KillPlan) -> list[str]:
     return [
         *plan.missed_containers(images),
         *plan.missed_bridges(images),
+        *plan.unlisted_bridges(),
         *plan.revivers(images),
         *plan.nothing_to_revoke(),
         *plan.tampered_tools(),
@@ -305,6 +306,8 @@ def test_a_unit_that_the_plan_stops_or_that_means_others_is_no_reviver() -> None
         (_second_agent, "does not stop container helper"),
         (lambda w: said(w, "kill-plan", bridges=[]), "clawkeep0 is no target"),
         (_second_network, "side0 is no target"),
+        (lambda w: w["facts"].update({"kill-settings": "bridges = clawkeep01 docker0"}), "does not list clawkeep0"),
+        (lambda w: w["facts"].update({"kill-settings": None}), "kill.conf is missing"),
         (
             _reviver("keepalive.service", "/usr/local/bin/keep", "/usr/local/bin/keep: docker start openclaw"),
             "keepalive.service would start the agent again",
@@ -337,6 +340,8 @@ def test_each_gap_of_the_plan_is_told(change: Callable[[World], object], complai
         lambda w: said(w, "kill-plan", containers=None),
         lambda w: w["commands"]["docker-containers"].update(json=[]),
         lambda w: w["commands"]["docker-networks"].update(json=[]),
+        lambda w: w["commands"]["docker-networks"]["json"][1].pop("Labels"),
+        lambda w: w["facts"].pop("kill-settings"),
         lambda w: w["facts"].pop("revivers"),
         lambda w: w["facts"].update({"break-glass-files": []}),
     ],

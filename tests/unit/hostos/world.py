@@ -142,7 +142,7 @@ def good() -> World:
                         "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
                     },
                 ),
-                network("clawkeep", "clawkeep0"),
+                network("clawkeep", "clawkeep0") | {"Labels": {"clawkeep.role": "agent"}},
             ]
         ),
         "engine-units": command(
@@ -267,6 +267,7 @@ def good() -> World:
             "`clawkeep-firewall rollback`, `clawkeep-kill`, rollback.yml\n",
         },
         "route-sources": {"ipv4": "203.0.113.10", "ipv6": "2001:db8:113::10"},
+        "kill-settings": "[kill]\nbridges = clawkeep0\n",
         "break-glass-files": [entry("/usr/local/sbin/clawkeep-kill", 0o755), entry("/etc/clawkeep/kill.conf")],
         "releases": {
             "present": True,

@@ -23,6 +23,7 @@ def collect(rec: Recorder) -> None:
     rec.note("runbook", dict(proc.entry(BASE + "/runbook.md") or {}, text=proc.read(BASE + "/runbook.md")))
     rec.note("route-sources", sources())
     rec.note("break-glass-files", [entry for entry in map(proc.entry, TOOLS) if entry is not None])
+    rec.note("kill-settings", proc.read(BASE + "/kill.conf"))
     rec.note("releases", releases())
     rec.note("firewall-armed", armed())
     rec.json("kill-plan", ["/usr/local/sbin/clawkeep-kill", "--dry-run", "--json"], timeout=60)
