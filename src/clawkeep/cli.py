@@ -32,6 +32,8 @@ app = typer.Typer(
 controls = typer.Typer(help="The register of controls.", no_args_is_help=True)
 app.add_typer(controls, name="controls")
 
+LOG_WIDTH = 200  # columns where there is no terminal to ask
+
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
 
@@ -56,6 +58,11 @@ nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is ju
 
   2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage
 """
+
+
+def _console() -> Console:
+    """Standard output: colours and the window's width on a terminal, plain wide lines in a log."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def _version(wanted: bool) -> None:
@@ -121,7 +128,7 @@ def verify(
     result = evaluate(observations, selection, checkout=checkout, started=started)
     if report is not None:
         machine.write(result, report)
-    terminal.show(result, Console(highlight=False), report)
+    terminal.show(result, _console(), report)
     raise typer.Exit(int(result.exit_status))
 
 
@@ -133,7 +140,7 @@ def controls_list() -> None:
         table.add_column(heading)
     for control in register.load(repo.find().controls).values():
         table.add_row(control.id, str(control.tier), control.severity, control.proof, escape(control.title))
-    Console(highlight=False).print(table)
+    _console().print(table)
 
 
 @controls.command("show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -41,7 +42,9 @@ def _host(host: Host, site: Site, way: Connection, *, inside_only: bool) -> Obse
 def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection) -> dict[str, Any]:
     """What the other vantages saw; when probing breaks as a whole, each has the reason in place of measurements."""
     try:
-        return {name: dict(document) for name, document in probes.measure(host, site, inside, way.ask).items()}
+        documents = probes.measure(host, site, inside, way.ask)
+        # As a bundle would give them back, so that a replay is the same to the letter.
+        return json.loads(json.dumps(documents, sort_keys=True))  # type: ignore[no-any-return]
     except ClawkeepError as problem:
         why = str(problem)
     except Exception as problem:

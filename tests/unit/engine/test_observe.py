@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 
@@ -90,6 +91,12 @@ def test_probes_that_break_cost_only_themselves(run, monkeypatch, problem):
     assert observed.evidence.inside.fact("ports") == []
     with pytest.raises(Unmeasured, match="nmap is missing"):
         observed.evidence.vantage("outside").fact("open")
+
+
+def test_what_probes_found_is_what_a_bundle_would_give_back(run, monkeypatch):
+    monkeypatch.setattr(probes, "measure", lambda *_: {"outside": {"schema": 1, "facts": {"b": (1,), "a": 2}}})
+    (observed,) = run({"alpha": Way(INSIDE)})
+    assert json.dumps(observed.evidence.raw["vantages"]) == '{"outside": {"facts": {"a": 2, "b": [1]}, "schema": 1}}'
 
 
 def test_inside_only_probes_nothing(run, monkeypatch):
