@@ -40,7 +40,8 @@ class Attached:
 class Container:
     """One container. `image` is the id it was made from, `reference` what was asked for; `host` is its HostConfig.
 
-    `user` and `health_test` are as configured; `health` is what the health check found last (empty without one).
+    `running` means that it has a process: between two restarts it has none. `user` and `health_test` are as configured;
+    `health` is what the health check found last (empty without one).
     """
 
     id: str
@@ -75,7 +76,8 @@ class Container:
             id=text(get(raw, "Id", what), f"the id of {what}"),
             name=name,
             agent=is_agent({"Name": raw["Name"], "Config": {"Labels": labels}}),
-            running=boolean(get(state, "Running", what), f"Running of {what}"),
+            running=boolean(get(state, "Running", what), f"Running of {what}")
+            and integer(get(state, "Pid", what), f"the pid of {what}") > 0,
             image=text(get(raw, "Image", what), f"the image of {what}"),
             reference=text(get(config, "Image", what), f"the image reference of {what}"),
             user=text(get(config, "User", what), f"the user of {what}"),

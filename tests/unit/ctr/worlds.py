@@ -299,7 +299,6 @@ def good() -> dict[str, Any]:
         "schema": 1,
         "commands": {
             "docker-containers": ran([gateway()]),
-            "docker-images": ran([]),
             "docker-volumes": ran(
                 [
                     {"Name": name, "Mountpoint": f"{VOLUMES}/{name}/_data", "Options": None}

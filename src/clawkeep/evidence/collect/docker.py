@@ -1,4 +1,4 @@
-"""What the container engine says of its containers, images and volumes, and who may speak to it.
+"""What the container engine says of its containers and volumes, and who may speak to it.
 
 Standard library only.
 """
@@ -169,11 +169,8 @@ def desktop_sharing() -> Dict[str, Any]:
 
 
 def collect(rec: Recorder) -> None:
-    """Record the containers, the images they run, the volumes, exec sessions and who reaches the engine's sockets."""
+    """Record the containers, the volumes, exec sessions and who reaches the engine's sockets."""
     found = containers(rec)
-    images = sorted({str(one.get("Image")) for one in found if one.get("Image")})
-    if images:
-        rec.json("docker-images", ["docker", "image", "inspect", *images], timeout=60)
     volumes(rec)
     rec.note("docker-execs", exec_sessions(found))
     rec.note("engine-access", engine_access(rec))
