@@ -185,6 +185,8 @@ def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TextIO]
                 while one.readline() != "ready\n":
                     assert time.monotonic() < deadline, "nobody listens in the namespaces"
                     time.sleep(0.05)
+            while arrived([router, receiver], shots()) != {shot.label for shot in shots()}:
+                assert time.monotonic() < deadline, "the way is not clear even without any rule"
             yield [router, receiver]
     finally:
         for process in running:
