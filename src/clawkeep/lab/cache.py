@@ -7,11 +7,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = "building-"
+_KEPT = 7 * 24 * 3600  # seconds after its last use; labs that run longer than this start afresh some day
 
 
 def home() -> Path:
@@ -51,6 +53,7 @@ def product(name: str, build: Callable[[Path], None]) -> Path:
     folder = home()
     finished = folder / name
     if finished.is_dir():
+        os.utime(finished)  # when it was last used
         return finished
     with locked(folder):
         for left_over in folder.glob(f"{_TEMPORARY}*"):
@@ -62,4 +65,13 @@ def product(name: str, build: Callable[[Path], None]) -> Path:
                 temporary.rename(finished)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+        _forget(folder, name)
     return finished
+
+
+def _forget(folder: Path, name: str) -> None:
+    """Remove products of the same kind (the name before its key) that nobody has used for a while."""
+    kind = name.rpartition("-")[0]
+    for other in folder.glob(f"{kind}-*"):
+        if other.name != name and time.time() - other.stat().st_mtime > _KEPT:
+            shutil.rmtree(other)

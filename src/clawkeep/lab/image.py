@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from clawkeep.lab import cache, containers, debian, guest, tools
+from clawkeep.lab.containers import Built, Image
 from clawkeep.lab.progress import step
 
 DISK_SIZE = "10G"
+_CONTAINERS = "containers.json"
 _PRELOAD = "preload.sh"
 _APPARMOR_FEATURES = "apparmor-features"
 
 
 @dataclass(frozen=True)
 class HostImage:
-    """Everything a machine boots from; `disk` is a qcow2 that nothing ever writes to."""
+    """Everything a machine boots from, in one folder of the cache to which nothing ever writes."""
 
-    disk: Path
-    kernel: Path
-    initrd: Path
-    containers: tuple[containers.Image, ...]
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """The root disk, a qcow2."""
+        return self.folder / "disk.qcow2"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel of that disk."""
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """Its initial file system."""
+        return self.folder / "initrd.img"
+
+    @property
+    def containers(self) -> tuple[Image, ...]:
+        """The container images in the disk's Docker, OpenClaw's first."""
+        return tuple(Image(**facts) for facts in json.loads((self.folder / _CONTAINERS).read_text()))
 
 
 def ensure() -> HostImage:
-    """The image from the cache; the parts whose inputs have changed are built first (about two minutes for all)."""
+    """The image from the cache; the parts whose inputs have changed are built first (about four minutes for all)."""
     tools.need(*tools.FOR_IMAGE)
     images = tuple(containers.build(recipe) for recipe in containers.RECIPES)
     tree = cache.product(f"tree-{_tree_key()}", _build_tree)
     recipe = cache.source("guest.py", "topology.py", "image.py", _PRELOAD, _APPARMOR_FEATURES)
     key = cache.key(tree.name, *(i.id for i in images), recipe)
-    folder = cache.product(f"host-{key}", lambda into: _build_host(into, tree, images))
-    return HostImage(folder / "disk.qcow2", folder / "vmlinuz", folder / "initrd.img", images)
+    return HostImage(cache.product(f"host-{key}", lambda into: _build_host(into, tree, images)))
 
 
 def _tree_key() -> str:
@@ -52,7 +71,7 @@ def _build_tree(folder: Path) -> None:
         debian.bootstrap(folder / "tree.tar", guest.PACKAGES, variant="minbase", hooks=[initramfs])
 
 
-def _build_host(folder: Path, tree: Path, images: tuple[containers.Image, ...]) -> None:
+def _build_host(folder: Path, tree: Path, images: tuple[Built, ...]) -> None:
     root = folder / "root"
     root.mkdir()
     with step("furnishing the lab host"):
@@ -72,6 +91,8 @@ def _build_host(folder: Path, tree: Path, images: tuple[containers.Image, ...]) 
         shutil.rmtree(root)
         tools.run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(folder / "disk.qcow2")])
         raw.unlink()
+    facts = [{"name": i.name, "id": i.id} for i in images]
+    (folder / _CONTAINERS).write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def _furnish(root: Path) -> None:

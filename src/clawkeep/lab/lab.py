@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clawkeep.lab import cache, image, inventory, machine, network, ssh, state, tools
@@ -117,9 +117,8 @@ def restore(lab: Lab, name: str) -> None:
             if condition(lab).running:
                 machine.load(lab, name)
             else:
-                host = image.ensure()
                 _clear(lab, keep_disk=True)
-                _begin(lab, host, _free_port(record.port), name)
+                _begin(lab, HostImage(Path(record.image)), _free_port(record.port), name)
                 record = _record(lab, running=True)
             ssh.set_clock(lab, record.port, _RESTORE_PATIENCE)
 
@@ -192,7 +191,7 @@ def _clear(lab: Lab, *, keep_disk: bool = False, keep_logs: bool = False) -> Non
 
 def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = None) -> None:
     """Start network, world and machine, each recorded as soon as it exists."""
-    record = State(port)
+    record = State(port, str(host.folder))
     state.save(lab, record)  # before anything exists: the names follow from it, and the mark finds the processes
     with step("building the world around the lab host"):
         network.create(lab)
@@ -212,7 +211,7 @@ def _recorded(lab: Lab, record: State, name: str, process: subprocess.Popen[byte
     started = state.start_of(process.pid)
     if started is None:
         raise LabError(f"{name} ended at once: read the logs in {lab.state}")
-    record = State(record.port, (*record.processes, Process(name, process.pid, started)))
+    record = replace(record, processes=(*record.processes, Process(name, process.pid, started)))
     state.save(lab, record)
     return record
 

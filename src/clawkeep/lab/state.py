@@ -59,6 +59,7 @@ class State:
     """The record of one lab: where it answers and what runs for it."""
 
     port: int
+    image: str  # the folder of the host's image: snapshots start with the kernel that they were taken with
     processes: tuple[Process, ...] = ()
 
     def process(self, name: str) -> Process | None:
@@ -70,14 +71,14 @@ def load(of: Lab) -> State | None:
     """The lab's record; None when there is none or when its writer was cut short."""
     try:
         raw = json.loads((of.state / "state.json").read_text())
-        return State(port=raw["port"], processes=tuple(Process(**p) for p in raw["processes"]))
+        return State(port=raw["port"], image=raw["image"], processes=tuple(Process(**p) for p in raw["processes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def save(of: Lab, state: State) -> None:
     """Write the record so that a reader sees the old or the new one, never half of it."""
-    document = {"id": of.id, "port": state.port, "processes": [vars(p) for p in state.processes]}
+    document = {"id": of.id, "port": state.port, "image": state.image, "processes": [vars(p) for p in state.processes]}
     temporary = of.state / "state.json.new"
     temporary.write_text(json.dumps(document, indent=2) + "\n")
     temporary.replace(of.state / "state.json")

@@ -1,5 +1,6 @@
 """Products of the cache are whole or not there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,13 @@ def test_what_a_killed_builder_left_is_removed_by_the_next() -> None:
     _write(left)
     cache.product("thing-1", _write)
     assert not left.exists()
+
+
+def test_products_of_a_kind_that_nobody_uses_are_forgotten() -> None:
+    old, used, other = (cache.product(name, _write) for name in ("thing-1", "thing-2", "other-1"))
+    for unused in (old, other):
+        os.utime(unused, (0, 0))
+    cache.product("thing-3", _write)
+    assert not old.exists()
+    assert used.exists()
+    assert other.exists()

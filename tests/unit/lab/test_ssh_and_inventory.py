@@ -50,7 +50,7 @@ def test_the_sites_facts_are_the_topologys() -> None:
 
 
 def test_the_generated_inventory_is_one_that_the_suite_reads(lab: Lab) -> None:
-    folder = inventory.write(lab, 2222, (Image("clawkeep/openclaw:1", ID, Path("x")),))
+    folder = inventory.write(lab, 2222, (Image("clawkeep/openclaw:1", ID),))
     site = inventories.read_site(folder)
     assert site.vantages["outside"].name == lab.netns(t.OUTSIDER)
     assert site.vantages["neighbour"].name == lab.netns(t.NEIGHBOUR)

@@ -37,12 +37,12 @@ def _of(process: subprocess.Popen[bytes]) -> Process:
 
 
 def test_the_record_survives_a_round_trip(lab: Lab) -> None:
-    record = State(port=2222, processes=(Process("machine", 1, 2),))
+    record = State(port=2222, image="/cache/host-1", processes=(Process("machine", 1, 2),))
     state.save(lab, record)
     assert state.load(lab) == record
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"port": 1}', '{"port": 1, "processes": [{"pid": 1}]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"port": 1}', '{"port": 1, "image": "", "processes": [{"pid": 1}]}'])
 def test_a_broken_record_is_no_record(lab: Lab, text: str) -> None:
     (lab.state / "state.json").write_text(text)
     assert state.load(lab) is None
@@ -88,14 +88,14 @@ def test_a_lab_runs_only_when_all_of_it_does(lab: Lab, monkeypatch: pytest.Monke
     assert myself is not None
     names = ["machine", *(s.name for s in SERVICES)]
     whole = tuple(Process(name, os.getpid(), myself) for name in names)
-    state.save(lab, State(2222, whole))
+    state.save(lab, State(2222, "/cache/host-1", whole))
     assert labs.condition(lab).running
 
-    state.save(lab, State(2222, (*whole[1:], Process("machine", os.getpid(), myself - 1))))
+    state.save(lab, State(2222, "/cache/host-1", (*whole[1:], Process("machine", os.getpid(), myself - 1))))
     assert labs.condition(lab).dead == ("machine",)
     assert "half dead (lost: machine)" in labs.status(lab)
 
-    state.save(lab, State(2222, whole))
+    state.save(lab, State(2222, "/cache/host-1", whole))
     monkeypatch.setattr(network, "existing", lambda: set(lab.namespaces[1:]))
     assert labs.condition(lab).missing_namespaces == (lab.lan,)
 
