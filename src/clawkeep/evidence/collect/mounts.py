@@ -160,11 +160,11 @@ def is_open(entry: Dict[str, Any], owner: int) -> bool:
     )
 
 
-def tree(root: str) -> Dict[str, Any]:
+def tree(root: str, everything: bool) -> Dict[str, Any]:
     """The tree at `root`, walked without following links or crossing into another file system.
 
-    `entries` holds the root (as `.`) and, so that a large workspace stays small here, only the entries that are open in
-    the sense of `is_open`; `counted` says how many were looked at, `files` names some to try to read.
+    `entries` holds the root (as `.`) and `everything`, or, so that a large workspace stays small here, the entries that
+    are open in the sense of `is_open`; `counted` says how many were looked at, `files` names some to try to read.
     """
     end = time.monotonic() + TREE_SECONDS
     top = describe(root, ".")
@@ -189,7 +189,7 @@ def tree(root: str) -> Dict[str, Any]:
             if entry is None:
                 continue
             result["counted"] += 1
-            if is_open(entry, top["uid"]):
+            if everything or is_open(entry, top["uid"]):
                 result["entries"].append(entry)
             if entry["kind"] == "d" and os.lstat(path).st_dev == device:
                 stack.append((path, prefix + name + "/"))
@@ -201,7 +201,7 @@ def tree(root: str) -> Dict[str, Any]:
 
 
 def state_trees(found: List[Dict[str, Any]]) -> List[str]:
-    """The directories that hold agent state on this host: the volumes of agent containers, and the rendered project."""
+    """The volumes of agent containers, by their directories on this host."""
     roots = [
         str(mount.get("Source"))
         for one in found
@@ -209,7 +209,7 @@ def state_trees(found: List[Dict[str, Any]]) -> List[str]:
         for mount in one.get("Mounts") or []
         if mount.get("Type") == "volume" and mount.get("RW")
     ]
-    return [*sorted(set(roots)), PROJECT]
+    return sorted(set(roots))
 
 
 def reads(rec: Recorder, trees: List[Dict[str, Any]], service: int) -> List[Dict[str, Any]]:
@@ -299,7 +299,7 @@ def collect(rec: Recorder) -> None:
     rec.note("container-devices", {docker.name_of(one): devices(one["State"]["Pid"]) for one in agents})
     searched = {docker.name_of(one): one["State"]["Pid"] for one in agents}
     rec.note("privileged-files", {name: privileged_files(rec, pid, tables[name]) for name, pid in searched.items()})
-    trees = [tree(root) for root in state_trees(found)]
+    trees = [*(tree(root, False) for root in state_trees(found)), tree(PROJECT, True)]
     rec.note("state-trees", trees)
     rec.note("state-reads", reads(rec, trees, docker.service_uid(rec)))
 
