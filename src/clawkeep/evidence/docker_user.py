@@ -58,36 +58,47 @@ class DockerUser:
         """Why the second layer does not hold; for an nftables engine, rules that look like one and are inert."""
         if self.backend == "nftables":
             return self._inert()
-        return [sentence for family in TOOLS for sentence in self._gaps(family)]
+        misplaced = [sentence for family in TOOLS for sentence in self._misplaced(family)]
+        return misplaced or [sentence for family in TOOLS for sentence in self._let_through(family)]
 
     def _inert(self) -> list[str]:
         found = []
         for family, tool in TOOLS.items():
-            table = self.ruleset.xtables.table(family, "filter")
-            chain = table.chains.get(HOOK) if table else None
+            _, chain = self._filter(family)
             if chain is not None and chain.rules:
                 found.append(
                     f"{tool}: {HOOK} has {len(chain.rules)} rules that this engine's nftables backend never asks"
                 )
         return found
 
-    def _gaps(self, family: str) -> Iterator[str]:
-        tool = TOOLS[family]
+    def _filter(self, family: str) -> tuple[Table | None, Chain | None]:
+        """The filter table and its DOCKER-USER chain, as far as they exist."""
         table = self.ruleset.xtables.table(family, "filter")
-        chain = table.chains.get(HOOK) if table else None
+        return table, table.chains.get(HOOK) if table else None
+
+    def _misplaced(self, family: str) -> Iterator[str]:
+        table, chain = self._filter(family)
         if table is None or chain is None:
-            yield f"{tool}: there is no chain {HOOK}"
+            yield f"{TOOLS[family]}: there is no chain {HOOK}"
+        elif _unconditional_target(table.chains["FORWARD"]) != HOOK:
+            first = _first(table.chains["FORWARD"])
+            yield f"{TOOLS[family]}: FORWARD does not begin with the jump to {HOOK} but with {first}"
+
+    def _let_through(self, family: str) -> Iterator[str]:
+        table, chain = self._filter(family)
+        if table is None or chain is None:
             return
-        first = _unconditional_target(table.chains["FORWARD"])
-        if first != HOOK:
-            yield f"{tool}: FORWARD does not begin with the jump to {HOOK} but with {_first(table.chains['FORWARD'])}"
         traveller = Traveller(self.ruleset.xtables, self.ruleset.topology.surroundings)
-        asked = {name for name in table.chains if name == HOOK or name in _below(table, chain)}
+        ours = {HOOK, *_below(table, chain)}
+        told: set[tuple[str, str]] = set()
         for packet, what in self._forbidden(family):
-            ends = traveller.through("forward", packet)
-            passing = [end for end in ends if end.verdict != DROP or _decider(end) not in asked]
-            if passing:
-                yield f"{tool}: {what} is not dropped below {HOOK}: {packet} comes to {_last(passing[0])}"
+            passing = [
+                end for end in traveller.through("forward", packet) if end.verdict != DROP or _decider(end) not in ours
+            ]
+            for end in passing[:1]:
+                if (what, _last(end)) not in told:
+                    told.add((what, _last(end)))
+                    yield f"{TOOLS[family]}: {what} is not dropped below {HOOK}: {packet} comes to {_last(end)}"
 
     def _forbidden(self, family: str) -> Iterator[tuple[Packet, str]]:
         """One packet of each kind that the layer must drop, with its kind in words."""

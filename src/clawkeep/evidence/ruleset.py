@@ -130,23 +130,22 @@ class Ruleset:
         """
         holes = Holes("prerouting", NAME)
         known = constants(self.own, ("prerouting",))
-        for daddr, bridge in self._guarded(known):
-            doors = interfaces(known, self.topology.doors, without={bridge})
-            for iif, saddr in product(doors, sources(known, daddr.version)):
-                for packet in on_the_wire(known, Packet(saddr, daddr, iif=iif)):
-                    for end in self._passing("prerouting", packet, before=DESTINATION_NAT):
-                        holes.add(packet, end)
-        return holes.sentences("gets past the guard")
-
-    def _guarded(self, known: Constants) -> Iterator[tuple[Address, str]]:
-        """Every address that needs the guard, and the bridge that alone may speak to it."""
-        for address in addresses_within("127.0.0.0/8", known.spans("ip daddr"), ("127.0.0.1",)):
-            yield address, ""
-        for bridge in self.topology.agent_bridges:
+        for daddr in addresses_within("127.0.0.0/8", known.spans("ip daddr"), ("127.0.0.1",)):
+            self._past_the_guard(holes, known, daddr, "")
+        for bridge in () if holes.found else self.topology.agent_bridges:
             for subnet in bridge.subnets:
                 spans = known.spans("ip daddr" if subnet.version == 4 else "ip6 daddr")
-                for address in addresses_within(str(subnet), spans, (str(subnet[2]),)):
-                    yield address, bridge.interface
+                for daddr in addresses_within(str(subnet), spans, (str(subnet[2]),)):
+                    self._past_the_guard(holes, known, daddr, bridge.interface)
+        return holes.sentences("gets past the guard")
+
+    def _past_the_guard(self, holes: Holes, known: Constants, daddr: Address, home: str) -> None:
+        """Try an address from every interface but `home`, the bridge that alone may speak to it."""
+        doors = interfaces(known, self.topology.doors, without={home})
+        for iif, saddr in product(doors, sources(known, daddr.version)):
+            for packet in on_the_wire(known, Packet(saddr, daddr, iif=iif)):
+                for end in self._passing("prerouting", packet, before=DESTINATION_NAT):
+                    holes.add(packet, end)
 
     # --- NET-07: to containers -------------------------------------------------------------------------------------
 

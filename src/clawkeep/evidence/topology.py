@@ -72,9 +72,15 @@ class Topology:
 
     @cached_property
     def agent_bridges(self) -> tuple[Bridge, ...]:
-        """The bridges with agent containers on them; all bridges when no container is labelled as an agent's."""
-        labelled = tuple(bridge for bridge in self.bridges if bridge.agent)
-        return labelled or tuple(bridge for bridge in self.bridges if bridge.containers)
+        """The bridges of agent containers, or of any container where none is labelled as an agent's.
+
+        Raises `Unmeasured` when no container is on any: where nothing could be reached, "unreachable" proves nothing.
+        """
+        found = tuple(bridge for bridge in self.bridges if bridge.agent)
+        found = found or tuple(bridge for bridge in self.bridges if bridge.containers)
+        if not found:
+            raise Unmeasured("no container is on any Docker network of this host")
+        return found
 
     def addresses_of(self, interface: str) -> tuple[Address, ...]:
         """The addresses of one interface; none for an interface that is not there."""
