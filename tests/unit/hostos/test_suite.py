@@ -21,6 +21,13 @@ SITE = Site(
     operators=(Operator(name="Ada Byron", role="owner", contact="+44 20 0000"),),
     console="`clawkeep-kill`",
 )
+TOPOLOGY = {
+    "ip-addr",
+    "ip-route",
+    "ip-route6",
+    "docker-networks",
+    "docker-containers",
+}  # its parser has tests of its own
 AUTOMATED = (*("BGL-01", "BGL-04", "BGL-05", "DKR-01", "DKR-02", "DKR-03", "DKR-04", "HST-01", "HST-02", "HST-03"),)
 
 
