@@ -1,0 +1,90 @@
+"""Sensitive paths are judged as paths; mount tables tell the path that the kernel used."""
+
+from __future__ import annotations
+
+import pytest
+
+from clawkeep.evidence.mountinfo import host_paths, parse
+from clawkeep.evidence.paths import engine_sockets_in, why_sensitive
+from clawkeep.evidence.untrusted import size
+from clawkeep.verdict import Unmeasured
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/etc",
+        "/etc/ssh",
+        "/root/.ssh",
+        "/home/ada",
+        "/boot/efi",
+        "/dev/sda",
+        "/proc/1/root",
+        "/sys/fs",
+        "/run/docker.sock",
+        "/var",
+        "/var/lib",
+        "/var/lib/docker/volumes/x/_data",
+        "/srv/ada/.aws/credentials",
+        "/srv/.netrc",
+    ],
+)
+def test_sensitive_paths(path: str) -> None:
+    assert why_sensitive(path) is not None
+
+
+@pytest.mark.parametrize(
+    "path", ["/srv", "/srv/etc", "/etcetera", "/var/log", "/opt/run", "/homeless", "/srv/ssh", "/usr/lib"]
+)
+def test_lookalikes_are_not_sensitive(path: str) -> None:
+    assert why_sensitive(path) is None
+
+
+def test_a_directory_around_a_socket_holds_it() -> None:
+    assert "/run/docker.sock" in engine_sockets_in("/run")
+    assert engine_sockets_in("/run/docker.sock") == ["/run/docker.sock"]
+    assert engine_sockets_in("/run/dock") == []
+
+
+HOST = parse(
+    [
+        "24 1 254:0 / / rw shared:1 - ext4 /dev/vda rw",
+        "30 24 254:0 /srv/pool /mnt/pool rw - ext4 /dev/vda rw",
+        "31 24 0:25 / /run rw shared:5 - tmpfs tmpfs rw",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "paths"),
+    [
+        ("9 1 254:0 /etc /x ro - ext4 /dev/vda rw", ["/etc"]),
+        ("9 1 254:0 /srv/pool/a /x rw - ext4 /dev/vda rw", ["/srv/pool/a", "/mnt/pool/a"]),
+        ("9 1 0:25 /docker.sock /x rw - tmpfs tmpfs rw", ["/run/docker.sock"]),
+        ("9 1 0:77 / /x rw - tmpfs tmpfs rw", []),
+        ("9 1 254:0 /etc/a\\040b//deleted /x rw - ext4 /dev/vda rw", ["/etc/a b"]),
+    ],
+)
+def test_the_kernel_tells_the_path_behind_a_mount(line: str, paths: list[str]) -> None:
+    (mount,) = parse([line])
+    assert host_paths(mount, HOST) == paths
+
+
+@pytest.mark.parametrize("line", ["", "nonsense", "9 1 254:0 / /x rw", "9 1 254:0 / /x rw - ext4"])
+def test_a_line_of_another_form_is_not_measured(line: str) -> None:
+    with pytest.raises(Unmeasured):
+        parse([line])
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("2g", 2 << 30), ("512m", 512 << 20), ("1024", 1024), (7, 7), ("2GiB", 2 << 30)]
+)
+def test_sizes(written: object, number: int) -> None:
+    assert size(written, "x") == number
+
+
+@pytest.mark.parametrize("written", ["", "g", "2x", None, "-1", True])
+def test_what_is_no_size(written: object) -> None:
+    with pytest.raises(Unmeasured):
+        size(written, "x")
