@@ -52,7 +52,7 @@ class EngineFile:
 
 @dataclass(frozen=True)
 class Engine:
-    """Docker's daemon and its stack. Source: `docker info`, `docker version`, /proc, `systemctl show`, stat."""
+    """Docker's daemon and its stack. Source: `docker info`, its API, /proc, `systemctl show`, stat."""
 
     document: Document
     processes: tuple[EngineProcess, ...]
@@ -83,15 +83,14 @@ class Engine:
     @cached_property
     def components(self) -> Mapping[str, str]:
         """Version by component (`Engine`, `containerd`, `runc`), as the running daemon reports them."""
-        answer = shape.mapping(self.document.json("docker-version"), "`docker version`")
-        server = shape.mapping(answer.get("Server"), "the server's part of `docker version`")
-        parts = shape.rows(server.get("Components"), "the components in `docker version`")
+        answer = shape.mapping(self.document.fact("engine-version"), "the engine's version")
+        parts = shape.rows(answer.get("Components"), "the components in the engine's version")
         return {shape.text(part, "Name", "a component"): shape.text(part, "Version", "a component") for part in parts}
 
     def _component(self, name: str) -> tuple[int, ...]:
         found = version(self.components.get(name, ""))
         if not found:
-            raise Unmeasured(f"`docker version` does not tell the version of {name}")
+            raise Unmeasured(f"the engine does not tell the version of {name}")
         return found
 
     def below(self, floors: Mapping[str, str]) -> list[str]:

@@ -49,7 +49,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Releases:
-    """All below /etc/clawkeep/releases, and what runs. Source: the files, `docker inspect`, `docker image ls`."""
+    """All below /etc/clawkeep/releases, and what runs. Source: the files, `docker inspect`, the engine's API."""
 
     document: Document
     current: str
@@ -95,7 +95,7 @@ class Releases:
 
     def lost_images(self) -> list[str]:
         """Sentences about kept releases whose image is gone, so that nothing can go back to them."""
-        present = {line.strip() for line in self.document.lines("images-kept")}
+        present = set(shape.texts(self.document.fact("engine-images"), "the engine's images"))
         if not present:
             raise Unmeasured("the engine lists no image at all, not even the one that runs")
         return [

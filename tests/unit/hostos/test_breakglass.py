@@ -232,7 +232,7 @@ def test_a_container_of_another_release_is_told() -> None:
         lambda w: w["facts"].pop("releases"),
         lambda w: fact(w, "releases", kept=None),
         lambda w: w["commands"]["docker-containers"].update(json=[]),
-        lambda w: w["commands"].update({"images-kept": command("")}),
+        lambda w: w["facts"].update({"engine-images": []}),
     ],
 )
 def test_unknown_releases_never_pass(change: Callable[[World], object]) -> None:

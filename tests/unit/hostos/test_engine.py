@@ -50,7 +50,7 @@ def test_versions_are_compared_by_number(text: str, numbers: tuple[int, ...]) ->
 
 def _component(name: str, value: str) -> Callable[[World], object]:
     def change(world: World) -> None:
-        for part in world["commands"]["docker-version"]["json"]["Server"]["Components"]:
+        for part in world["facts"]["engine-version"]["Components"]:
             if part["Name"] == name:
                 part["Version"] = value
 
@@ -191,7 +191,8 @@ def test_a_new_engine_must_tell_its_backend() -> None:
         lambda w: w["commands"].update({"docker-info": command({"ServerErrors": ["Cannot connect"]})}),
         lambda w: w["commands"].update({"docker-info": command([])}),
         lambda w: w["facts"].update({"engine-ping": {"socket": "/run/docker.sock", "status": None}}),
-        lambda w: said(w, "docker-version", Server=None),
+        lambda w: fact(w, "engine-version", Components=None),
+        lambda w: w["facts"].pop("engine-version"),
         lambda w: said(w, "docker-info", SecurityOptions=None),
         lambda w: said(w, "docker-info", Debug="no"),
         lambda w: w["facts"].update({"engine-files": []}),

@@ -120,17 +120,6 @@ def good() -> World:
                 },
             }
         ),
-        "docker-version": command(
-            {
-                "Server": {
-                    "Components": [
-                        {"Name": "Engine", "Version": "28.5.1"},
-                        {"Name": "containerd", "Version": "1.7.24~ds1"},
-                        {"Name": "runc", "Version": "1.1.15+ds1"},
-                    ]
-                }
-            }
-        ),
         "docker-containers": command([container()]),
         "docker-networks": command(
             [
@@ -181,7 +170,6 @@ def good() -> World:
             )
         ),
         "rollback-timers": command(""),
-        "images-kept": command(f"{IMAGE}\nsha256:{'2' * 64}"),
         "kill-plan": command(
             {
                 "containers": [{"id": AGENT, "name": "openclaw", "restart_policy": "no"}],
@@ -209,6 +197,14 @@ def good() -> World:
             {"pid": 8, "name": "containerd", "deleted": False, "argv": ["/usr/bin/containerd"]},
             {"pid": 9, "name": "dockerd", "deleted": False, "argv": ["/usr/sbin/dockerd", "-H", "fd://"]},
         ],
+        "engine-version": {
+            "Components": [
+                {"Name": "Engine", "Version": "28.5.1"},
+                {"Name": "containerd", "Version": "1.7.24~ds1"},
+                {"Name": "runc", "Version": "1.1.15+ds1"},
+            ]
+        },
+        "engine-images": [IMAGE, "sha256:" + "2" * 64],
         "engine-sockets": [],
         "engine-ping": {"socket": "/run/docker.sock", "status": 200, "engine": "1.45"},
         "tcp-answers": [{"address": "10.0.2.15", "port": 22, "owner": "/usr/sbin/sshd", "says": "sshd, not asked"}],

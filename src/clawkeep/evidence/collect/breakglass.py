@@ -27,7 +27,6 @@ def collect(rec: Recorder) -> None:
     rec.note("releases", releases())
     rec.note("firewall-armed", armed())
     rec.json("kill-plan", ["/usr/local/sbin/clawkeep-kill", "--dry-run", "--json"], timeout=60)
-    rec.run("images-kept", ["docker", "image", "ls", "--all", "--no-trunc", "--quiet"])
     rec.run(
         "rollback-timers",
         ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=timer", "clawkeep-firewall-rollback*"],
