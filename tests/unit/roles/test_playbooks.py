@@ -101,8 +101,8 @@ def test_what_a_role_is_handed_is_its_own_to_take() -> None:
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
-def test_every_playbook_stops_at_the_first_failure(playbook: Path) -> None:
-    assert [item.get("name") for item in read(playbook) if "hosts" in item and not item.get("any_errors_fatal")] == []
+def test_every_playbook_says_what_one_hosts_failure_means(playbook: Path) -> None:
+    assert [item.get("name") for item in read(playbook) if "any_errors_fatal" not in item] == []
 
 
 @EACH_TIER
