@@ -14,6 +14,7 @@ from clawkeep.lab import state
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
 from clawkeep.sabotage.campaign import Campaign, Outcome, representative
+from clawkeep.sabotage.record import recorded
 from clawkeep.sabotage.world import Sabotage, load
 
 
@@ -40,6 +41,8 @@ def sabotage(
     """Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1."""
     checkout = repo.find()
     chosen = choose(list(load(checkout.sabotages).values()), stems or [], every=every, some=some)
+    if record:
+        recorded(checkout, scenario)  # what is missing is told before an hour of sabotages
     console = Console(highlight=False)
     campaign = Campaign(state.lab(scenario), checkout)
     if repeat_green:
