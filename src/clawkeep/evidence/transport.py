@@ -137,12 +137,13 @@ class Connection:
     def _document(self, end: End) -> dict[str, Any]:
         try:
             document = json.loads(end.stdout)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise TransportError(f"{self.host} answered with something that is not JSON: {problem}") from None
         schema = document.get("schema") if isinstance(document, dict) else None
         if schema != SCHEMA:
             raise TransportError(f"{self.host} answered with schema {schema!r}, this Clawkeep reads schema {SCHEMA}")
-        uid = document.get("identity", {}).get("uid")
+        identity = document.get("identity")
+        uid = identity.get("uid") if isinstance(identity, dict) else None
         if uid != 0:
             raise TransportError(f"{self.host} was read as uid {uid}, not as root: set `ansible_become: true` for it")
         return document  # type: ignore[no-any-return]

@@ -192,6 +192,8 @@ def test_a_collection_that_hangs_is_ended_on_the_host(package):
         ("print('[]')", "schema None"),
         ("print('{\"schema\": 7}')", "schema 7"),
         ('print(\'{"schema": 1, "identity": {"uid": 1000}}\')', "as uid 1000"),
+        ('print(\'{"schema": 1, "identity": []}\')', "as uid None"),
+        ("print('[' * 100000)", "not JSON"),
         ("raise SystemExit(3)", "broke off with status 3"),
         ("raise ValueError('strange')", "ValueError: strange"),
     ],
