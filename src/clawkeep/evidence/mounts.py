@@ -249,7 +249,7 @@ class Mounts:
                 if item.propagation not in ("", "rprivate", "private"):
                     found.append(f"container {one.name} has {item.destination} with propagation {item.propagation}")
             for mount in table:
-                if mount.peers:
+                if mount.peers and mount.point not in ENGINE_PLACES:
                     found.append(
                         f"container {one.name} has a mount at {mount.point} that is {' and '.join(mount.peers)}"
                     )

@@ -10,6 +10,7 @@ import pwd
 import re
 import stat
 import struct
+import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -94,7 +95,7 @@ def privileged_files(rec: Recorder, pid: int, lines: List[str]) -> Dict[str, Any
     argv = ["find", *roots, "-ignore_readdir_race", "-xdev", "-type", "f", "-perm", "/6111", "-printf", "%m %U %p\\0"]
     result = rec.run("", argv, timeout=SEARCH_SECONDS, keep=False)
     files = []
-    executables = [line for line in result.text.split("\0") if line]
+    executables = {line for line in result.text.split("\0") if line}  # mounts of one device are walked twice
     for line in executables:
         mode, owner, path = line.split(" ", 2)
         try:
@@ -290,18 +291,24 @@ def collect(rec: Recorder) -> None:
         for mount in one.get("Mounts") or []
         if mount.get("Type") == "volume" and mount.get("RW")
     )
+    pids = {docker.name_of(one): one["State"]["Pid"] for one in agents}
+    search = threading.Thread(target=_search, args=(rec, pids, tables), daemon=True)
+    search.start()
     with Canaries(sensitive_directories() if agents else [], workspaces) as canaries:
         rec.note(
             "canaries",
             {kind: [path for path in places if path in canaries.planted] for kind, places in canaries.places.items()},
         )
         inside.collect(rec, canaries.name)
-    rec.note("container-devices", {docker.name_of(one): devices(one["State"]["Pid"]) for one in agents})
-    searched = {docker.name_of(one): one["State"]["Pid"] for one in agents}
-    rec.note("privileged-files", {name: privileged_files(rec, pid, tables[name]) for name, pid in searched.items()})
+    rec.note("container-devices", {name: devices(pid) for name, pid in pids.items()})
     trees = [*(tree(root, False) for root in state_trees(found)), tree(PROJECT, True)]
     rec.note("state-trees", trees)
     rec.note("state-reads", reads(rec, trees, docker.service_uid(rec)))
+    search.join()
+
+
+def _search(rec: Recorder, pids: Dict[str, int], tables: Dict[str, List[str]]) -> None:
+    rec.note("privileged-files", {name: privileged_files(rec, pid, tables[name]) for name, pid in pids.items()})
 
 
 def devices(pid: int) -> Optional[List[str]]:
