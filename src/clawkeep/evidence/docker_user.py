@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import Chain, Table
 from clawkeep.evidence.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Address, Packet
 from clawkeep.evidence.netfilter.patterns import Span, leaves
@@ -46,10 +47,10 @@ class DockerUser:
             said = host.inside.command(f"{tool}-save").stderr
             if "legacy" in said:
                 raise Unmeasured(f"{tool}-save does not show all rules here: {said.strip().splitlines()[0]}")
-        driver = (host.inside.json("docker-info").get("FirewallBackend") or {}).get("Driver") or "iptables"
-        published = frozenset(
-            entry for container in host.inside.json("docker-containers") for entry in _published(container)
-        )
+        with legible("what Docker says of itself and its containers"):
+            driver = (host.inside.json("docker-info").get("FirewallBackend") or {}).get("Driver") or "iptables"
+            containers = host.inside.json("docker-containers")
+            published = frozenset(entry for container in containers for entry in _published(container))
         return cls(str(driver).split("+")[0], host.subject(Ruleset), published)
 
     # --- NET-08 ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import Table, read_tables
 from clawkeep.evidence.netfilter.xtables import read_save
 from clawkeep.evidence.ruleset import FAMILY, NAME, Ruleset
@@ -57,16 +58,16 @@ class Firewall:
         """Read the inside evidence; raises `Unmeasured` when the rules, the units or the saved files were not read."""
         inside = host.inside
         ruleset = host.subject(Ruleset)
-        lines = inside.lines("docker-user-saved", statuses=(0, 1, 2))
-        digest = (inside.fact("firewall-files").get(SAVED_RULESET) or {}).get("sha256")
-        return cls(
-            running=policy(inside.json("nft-ruleset")),
-            saved=policy(inside.json("firewall-saved")) if digest else {},
-            running_layer={family: layer(ruleset.xtables.table(family, "filter")) for family in ("ip", "ip6")},
-            saved_layer=saved_layers(lines),
-            units=read_units(inside.lines("firewall-units")),
-            digest=digest,
-        )
+        with legible("the saved packet filter"):
+            digest = (inside.fact("firewall-files").get(SAVED_RULESET) or {}).get("sha256")
+            return cls(
+                running=policy(inside.json("nft-ruleset")),
+                saved=policy(inside.json("firewall-saved")) if digest else {},
+                running_layer={family: layer(ruleset.xtables.table(family, "filter")) for family in ("ip", "ip6")},
+                saved_layer=saved_layers(inside.lines("docker-user-saved", statuses=(0, 1, 2))),
+                units=read_units(inside.lines("firewall-units")),
+                digest=digest,
+            )
 
     def drift(self) -> list[str]:
         """How what runs differs from what boot would load."""

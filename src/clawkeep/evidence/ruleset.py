@@ -14,6 +14,7 @@ from typing import Self
 
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.holes import Holes
+from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import RuleTables, Table, read_tables
 from clawkeep.evidence.netfilter.packet import Address, Network, Packet
 from clawkeep.evidence.netfilter.travel import ACCEPT, End, Traveller
@@ -54,11 +55,15 @@ class Ruleset:
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the kernel's rules were not listed."""
         inside = host.inside
-        listed = read_tables(inside.json("nft-ruleset"))
-        xtables = [table for family in SAVES for table in saved_tables(inside, family)]
-        names = {(table.family, table.name) for table in xtables}
-        native = [table for table in listed.tables if (table.family, table.name) not in names]
-        return cls(RuleTables(tuple(native)), RuleTables(tuple(xtables)), host.subject(Topology))
+        with legible("the ruleset"):
+            listed = read_tables(inside.json("nft-ruleset"))
+            xtables = [table for family in SAVES for table in saved_tables(inside, family)]
+            names = {(table.family, table.name) for table in xtables}
+            native = [table for table in listed.tables if (table.family, table.name) not in names]
+            found = RuleTables(tuple(native)), RuleTables(tuple(xtables))
+            for rules in found:
+                rules.compile()
+        return cls(*found, host.subject(Topology))
 
     @cached_property
     def own(self) -> RuleTables:

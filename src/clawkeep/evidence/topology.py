@@ -1,4 +1,4 @@
-"""The host's interfaces, addresses, routes and Docker bridges."""
+"""The host's interfaces, addresses and Docker bridges."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.packet import Address, Network, Surroundings
 from clawkeep.verdict import Unmeasured
 
@@ -43,20 +44,19 @@ class Topology:
 
     interfaces: tuple[Interface, ...]
     bridges: tuple[Bridge, ...]
-    routes: tuple[tuple[Network, str], ...]
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the host has no interface or Docker was not asked."""
         inside = host.inside
-        interfaces = tuple(_interface(item) for item in inside.json("ip-addr") if item.get("ifname"))
-        if not interfaces:
-            raise Unmeasured("the host's interfaces were not listed")
-        networks = [item for item in inside.json("docker-networks") or () if item.get("Driver") == "bridge"]
-        agents = _agent_networks(inside.json("docker-containers") or (), networks)
-        bridges = tuple(_bridge(item, agents) for item in networks)
-        routes = [*_routes(inside.json("ip-route"), "0.0.0.0/0"), *_routes(inside.json("ip-route6"), "::/0")]
-        return cls(interfaces, bridges, tuple(sorted(routes, key=lambda route: -route[0].prefixlen)))
+        with legible("the list of interfaces and networks"):
+            interfaces = tuple(_interface(item) for item in inside.json("ip-addr") if item.get("ifname"))
+            if not interfaces:
+                raise Unmeasured("the host's interfaces were not listed")
+            networks = [item for item in inside.json("docker-networks") or () if item.get("Driver") == "bridge"]
+            agents = _agent_networks(inside.json("docker-containers") or (), networks)
+            bridges = tuple(_bridge(item, agents) for item in networks)
+        return cls(interfaces, bridges)
 
     @cached_property
     def addresses(self) -> frozenset[Address]:
@@ -86,13 +86,6 @@ class Topology:
         """The addresses of one interface; none for an interface that is not there."""
         return tuple(item.ip for one in self.interfaces if one.name == interface for item in one.addresses)
 
-    def route(self, address: Address) -> str | None:
-        """The interface towards an address by the longest matching route, None when there is no route."""
-        for network, interface in self.routes:
-            if network.version == address.version and address in network:
-                return interface
-        return None
-
     @cached_property
     def surroundings(self) -> Surroundings:
         """What rules may ask of the host."""
@@ -104,7 +97,6 @@ class Topology:
                 for item in one.addresses
                 if item.version == 4 and item.network.prefixlen < 31
             ),
-            route=self.route,
         )
 
 
@@ -146,13 +138,3 @@ def _bridge(item: Mapping[str, Any], agents: frozenset[str]) -> Bridge:
     subnets = tuple(ipaddress.ip_network(pool["Subnet"], strict=False) for pool in pools if pool.get("Subnet"))
     containers = tuple(sorted(str(one.get("Name")) for one in (item.get("Containers") or {}).values()))
     return Bridge(name, str(interface), subnets, containers, name in agents)
-
-
-def _routes(listing: Sequence[Mapping[str, Any]], everywhere: str) -> list[tuple[Network, str]]:
-    routes = []
-    for item in listing or ():
-        if item.get("type", "unicast") not in ("unicast", "local") or "dev" not in item:
-            continue
-        target = str(item.get("dst", "default"))
-        routes.append((ipaddress.ip_network(everywhere if target == "default" else target, strict=False), item["dev"]))
-    return routes

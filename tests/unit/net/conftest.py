@@ -133,7 +133,6 @@ def topology() -> Topology:
                 agent=True,
             ),
         ),
-        routes=((ip_network("0.0.0.0/0"), "eth0"), (ip_network("::/0"), "eth0")),
     )
 
 

@@ -75,8 +75,6 @@ class World:
             "docker-user-saved": command("lines", "".join(self.saved_layers.values()).splitlines()),
             "firewall-units": command("lines", shown(self.units)),
             "ip-addr": command("json", [{"ifname": "eth0", "addr_info": []}]),
-            "ip-route": command("json", []),
-            "ip-route6": command("json", []),
             "docker-networks": command("json", []),
             "docker-containers": command("json", []),
         }

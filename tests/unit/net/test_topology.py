@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -51,15 +50,8 @@ def read(containers: list[dict[str, Any]], networks: list[dict[str, Any]] | None
         {"ifname": "wg0", "linkinfo": {"info_kind": "wireguard"}, "addr_info": []},
         {"ifname": "veth1", "master": "clawkeep0", "linkinfo": {"info_kind": "veth"}, "addr_info": []},
     ]
-    routes = [
-        {"dst": "default", "dev": "eth0"},
-        {"dst": "10.0.0.0/8", "dev": "wg0"},
-        {"type": "blackhole", "dst": "10.9.0.0/16"},
-    ]
     commands = {
         "ip-addr": interfaces,
-        "ip-route": routes,
-        "ip-route6": [],
         "docker-networks": NETWORKS if networks is None else networks,
         "docker-containers": containers,
     }
@@ -73,13 +65,6 @@ def test_packets_enter_by_what_is_no_loopback_and_no_port_of_a_bridge() -> None:
 
 def test_the_host_s_addresses_are_those_that_others_can_use() -> None:
     assert {str(address) for address in read([]).addresses} == {"203.0.113.10", "2001:db8::10"}
-
-
-def test_the_longest_route_wins() -> None:
-    found = read([])
-    assert found.route(ip_address("198.51.100.1")) == "eth0"
-    assert found.route(ip_address("10.1.1.1")) == "wg0"
-    assert found.route(ip_address("2001:db8:1::1")) is None
 
 
 @pytest.mark.parametrize(

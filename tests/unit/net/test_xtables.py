@@ -133,8 +133,6 @@ def evidence(listing: object, save4: str = "", save6: str = "") -> HostEvidence:
         "iptables-save": text(save4),
         "ip6tables-save": text(save6),
         "ip-addr": value([{"ifname": "eth0", "addr_info": [{"local": "203.0.113.10", "prefixlen": 24}]}]),
-        "ip-route": value([]),
-        "ip-route6": value([]),
         "docker-networks": value([]),
         "docker-containers": value([]),
     }

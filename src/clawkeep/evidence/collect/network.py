@@ -1,4 +1,4 @@
-"""The packet filter in force, what would be loaded at boot, and the host's interfaces, routes and Docker networks.
+"""The packet filter in force, what would be loaded at boot, and the host's interfaces and Docker networks.
 
 Also the host's own attempt to reach cloud metadata as different users. Standard library only.
 """
@@ -65,8 +65,6 @@ def collect(rec: Recorder) -> None:
         functools.partial(rec.run, "iptables-save", ("iptables-save", "-c")),
         functools.partial(rec.run, "ip6tables-save", ("ip6tables-save", "-c")),
         functools.partial(rec.json, "ip-addr", ("ip", "-j", "-d", "addr")),
-        functools.partial(rec.json, "ip-route", ("ip", "-j", "route", "show", "table", "all")),
-        functools.partial(rec.json, "ip-route6", ("ip", "-j", "-6", "route", "show", "table", "all")),
         functools.partial(
             rec.json,
             "docker-networks",
@@ -111,7 +109,7 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
 def metadata_from_host(rec: Recorder) -> None:
     """Try cloud metadata and the site's public endpoint as root, nobody and the service uid, all at the same time."""
     site = rec.parameters.get("site") or {}
-    public = [site.get(key) for key in ("public_endpoint", "public_endpoint6") if site.get(key)]
+    public = [str(site[key]) for key in ("public_endpoint", "public_endpoint6") if site.get(key)]
     wishes = [Connect("metadata", address, HTTP) for address in METADATA]
     wishes += [Connect("public", host.strip("[]"), int(port)) for host, _, port in (e.rpartition(":") for e in public)]
     attempts: Dict[str, List[Dict[str, Any]]] = {}

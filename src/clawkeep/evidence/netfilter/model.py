@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -102,9 +102,12 @@ class RuleTables:
                     found.append((table, chain))
         return sorted(found, key=lambda pair: pair[1].hook.priority if pair[1].hook else 0)
 
-    def only(self, wanted: Iterable[Table]) -> RuleTables:
-        """The ruleset as if only these tables were loaded."""
-        return RuleTables(tuple(wanted))
+    def compile(self) -> None:
+        """Take every rule apart now: one of a form that does not exist raises here, not in the middle of a journey."""
+        for table in self.tables:
+            for chain in table.chains.values():
+                for rule in chain.rules:
+                    _ = rule.steps
 
 
 def read_tables(listing: object) -> RuleTables:

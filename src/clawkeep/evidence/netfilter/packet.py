@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -98,14 +98,13 @@ def _endpoint(address: Address, port: int | None) -> str:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What rules may ask the host itself: which addresses are its own, and the way to others.
+    """What rules may ask the host itself: which addresses are its own, and which are for everybody.
 
-    `addresses` maps an interface to its own addresses; `route` gives the interface towards an address, or None.
+    `addresses` maps an interface to its own addresses.
     """
 
     addresses: Mapping[str, frozenset[Address]] = field(default_factory=dict)
     broadcasts: frozenset[Address] = frozenset()
-    route: Callable[[Address], str | None] = lambda _: None
 
     def kind(self, address: Address, interface: str | None = None) -> str:
         """nft's `fib ... type` of an address, optionally as one interface sees it."""
