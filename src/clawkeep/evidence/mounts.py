@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from clawkeep.evidence.containers import Attached, Container, Containers
 from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.mountinfo import Mount, host_paths, parse
 from clawkeep.evidence.paths import DENIED_NAMES, engine_sockets_in, why_sensitive
 from clawkeep.evidence.untrusted import get, mapping, sequence, text, texts
@@ -41,7 +42,8 @@ class Source:
 class Mounts:
     """All containers with the kernel's mount tables of the running ones, and the host's.
 
-    `volumes` maps a volume's name to the host path that its options bind (empty for a plain volume).
+    `volumes` maps a volume's name to the host path that its options bind (empty for a plain volume); `sockets` are the
+    engine sockets that exist on the host.
     """
 
     containers: Containers
@@ -49,6 +51,7 @@ class Mounts:
     tables: Mapping[str, tuple[Mount, ...]]
     sources: Mapping[str, Source]
     volumes: Mapping[str, str]
+    sockets: tuple[str, ...]
     devices: Mapping[str, tuple[str, ...] | None] = field(repr=False)
     lifting: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
@@ -71,6 +74,7 @@ class Mounts:
                 for path, item in mapping(host.inside.fact("mount-sources"), "the sources of mounts").items()
             },
             volumes=dict(_volume(item) for item in volumes),
+            sockets=tuple(sorted(host.subject(EngineAccess).sockets)),
             devices={
                 identity: None if found is None else texts(found, "the names in /dev")
                 for identity, found in mapping(host.inside.fact("container-devices"), "the devices").items()
@@ -143,7 +147,7 @@ class Mounts:
         """Mounts of any container through which an engine's socket is seen."""
         found: dict[str, None] = {}
         for one, destination, path in self._host_paths():
-            for socket in engine_sockets_in(path):
+            for socket in engine_sockets_in(path, self.sockets):
                 found[f"container {one.name} sees the engine socket {socket} through its mount {destination}"] = None
         return list(found)
 

@@ -7,14 +7,6 @@ from pathlib import PurePosixPath
 
 DENIED = ("/", "/boot", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sys", "/var/lib/docker")
 DENIED_NAMES = (".aws", ".config", ".docker", ".gnupg", ".kube", ".netrc", ".ssh")
-ENGINE_SOCKETS = (
-    "/run/buildkit/buildkitd.sock",
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/docker.sock",
-    "/run/podman/podman.sock",
-    "/var/run/docker.sock",
-)
 
 
 def why_sensitive(path: str) -> str | None:
@@ -34,6 +26,6 @@ def why_sensitive(path: str) -> str | None:
     return None
 
 
-def engine_sockets_in(path: str, sockets: Iterable[str] = ENGINE_SOCKETS) -> list[str]:
-    """The engine sockets that the real, absolute `path` is or contains."""
+def engine_sockets_in(path: str, sockets: Iterable[str]) -> list[str]:
+    """Those of the engine `sockets` that the real, absolute `path` is or contains."""
     return [socket for socket in sockets if PurePosixPath(socket).is_relative_to(path)]

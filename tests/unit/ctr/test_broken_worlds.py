@@ -356,7 +356,7 @@ WORLDS = {
         "engine socket /run/docker.sock",
     ),
     "mounted-run": world(
-        other("agentless", mount("bind", "/run", "/r", rw=False)), "CTR-09 MNT-01 MNT-02", "containerd.sock"
+        other("agentless", mount("bind", "/run", "/r", rw=False)), "CTR-09 MNT-01 MNT-02", "docker.sock"
     ),
     "linked-run": world(
         both(behind("/srv/t", "/run"), other("telemetry", mount("bind", "/srv/t", "/t"))),

@@ -42,9 +42,10 @@ def test_lookalikes_are_not_sensitive(path: str) -> None:
 
 
 def test_a_directory_around_a_socket_holds_it() -> None:
-    assert "/run/docker.sock" in engine_sockets_in("/run")
-    assert engine_sockets_in("/run/docker.sock") == ["/run/docker.sock"]
-    assert engine_sockets_in("/run/dock") == []
+    sockets = ["/run/docker.sock", "/run/containerd/containerd.sock"]
+    assert engine_sockets_in("/run", sockets) == sockets
+    assert engine_sockets_in("/run/docker.sock", sockets) == ["/run/docker.sock"]
+    assert engine_sockets_in("/run/dock", sockets) == []
 
 
 HOST = parse(
