@@ -188,7 +188,7 @@ class Accounts:
             f"process {row.get('pid')} ({row.get('name')}) of the agent's account runs on the host in"
             f" {row.get('cgroup')} and may gain privileges"
             for row in self._processes()
-            if shape.flag(row, "host-mounts", "a process") and not shape.flag(row, "no-new-privs", "a process")
+            if not shape.flag(row, "contained", "a process") and not shape.flag(row, "no-new-privs", "a process")
         ]
 
     def _processes(self) -> list[Mapping[str, Any]]:

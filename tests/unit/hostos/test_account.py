@@ -46,7 +46,7 @@ def _unit(properties: str) -> Callable[[World], object]:
 
 
 def _process(cgroup: str, *, safe: bool) -> Callable[[World], object]:
-    row = {"pid": 5, "name": "node", "cgroup": cgroup, "no-new-privs": safe, "host-mounts": True}
+    row = {"pid": 5, "name": "node", "cgroup": cgroup, "no-new-privs": safe, "contained": False}
     return lambda world: world["facts"]["agent-processes"].append(row)
 
 

@@ -239,9 +239,9 @@ def good() -> World:
             {
                 "pid": 70,
                 "name": "openclaw-gatewa",
-                "cgroup": "/system.slice/docker-aa.scope",
+                "cgroup": f"/system.slice/docker-{AGENT}.scope",
+                "contained": True,
                 "no-new-privs": True,
-                "host-mounts": False,
             }
         ],
         "agent-units": [],

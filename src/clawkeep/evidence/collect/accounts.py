@@ -50,6 +50,8 @@ STARTS = re.compile(
 )
 OWN_TOOLS = "/usr/local/sbin/clawkeep-"
 SCRIPT_LIMIT = 65_536
+# The cgroup of a container; a process cannot leave its cgroup without being root, a namespace it can.
+CONTAINER = re.compile(r"/(?:docker-|docker/|libpod-)[0-9a-f]{64}")
 
 
 def collect(rec: Recorder) -> None:
@@ -115,7 +117,6 @@ def _ours(pid: int) -> bool:
 
 def processes(uid: int) -> List[Dict[str, Any]]:
     """Processes of the agent's uid but the collector's own: pid, name, cgroup, NoNewPrivs, whether in a container."""
-    host = _namespace(1)
     found = []
     for pid in proc.pids():
         status = proc.status(pid)
@@ -125,18 +126,11 @@ def processes(uid: int) -> List[Dict[str, Any]]:
                     "pid": pid,
                     "name": status.get("Name", ""),
                     "cgroup": proc.cgroup(pid),
+                    "contained": CONTAINER.search(proc.cgroup(pid)) is not None,
                     "no-new-privs": status.get("NoNewPrivs") == "1",
-                    "host-mounts": _namespace(pid) == host,
                 }
             )
     return sorted(found, key=lambda process: process["pid"])
-
-
-def _namespace(pid: int) -> str:
-    try:
-        return os.readlink("/proc/%d/ns/mnt" % pid)
-    except OSError:
-        return ""
 
 
 def running_units(uid: int) -> "set[str]":
