@@ -42,26 +42,35 @@ def cgroup_of(pid: object) -> Optional[str]:
     return None
 
 
+def status_of(pid: int) -> Dict[str, str]:
+    """The fields of `/proc/<pid>/status`; empty for a process that has ended, reaped or not."""
+    lines = (_read("/proc/%d/status" % pid) or "").splitlines()
+    fields = {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return {} if fields.get("State", "Z")[:1] in "ZX" else fields
+
+
 def process(pid: int) -> Optional[Dict[str, Any]]:
-    """The identity and the limits of one process; None when it has gone."""
-    status = _read("/proc/%d/status" % pid)
-    if not status:
+    """The identity and the limits of one process; None when it has ended, even while it was looked at."""
+    fields = status_of(pid)
+    if not fields:
         return None
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     try:
         executable = os.readlink("/proc/%d/exe" % pid)
     except OSError:
         executable = ""
     label = _read("/proc/%d/attr/apparmor/current" % pid)
+    seen = namespaces(pid)
+    if not status_of(pid):
+        return None
     return {
         "pid": pid,
-        "name": fields.get("Name", "").strip(),
+        "name": fields.get("Name", ""),
         "executable": executable,
         "uids": [int(word) for word in fields.get("Uid", "").split()],
         "gids": [int(word) for word in fields.get("Gid", "").split()],
         "groups": [int(word) for word in fields.get("Groups", "").split()],
         "capabilities": {
-            name: fields.get(key, "").strip()
+            name: fields.get(key, "")
             for name, key in (
                 ("inheritable", "CapInh"),
                 ("permitted", "CapPrm"),
@@ -70,10 +79,10 @@ def process(pid: int) -> Optional[Dict[str, Any]]:
                 ("ambient", "CapAmb"),
             )
         },
-        "no_new_privileges": fields.get("NoNewPrivs", "").strip(),
-        "seccomp": fields.get("Seccomp", "").strip(),
+        "no_new_privileges": fields.get("NoNewPrivs", ""),
+        "seccomp": fields.get("Seccomp", ""),
         "label": label if label is not None else _read("/proc/%d/attr/current" % pid),
-        "namespaces": namespaces(pid),
+        "namespaces": seen,
     }
 
 
