@@ -18,8 +18,8 @@ from clawkeep.evidence.holes import Holes
 from clawkeep.evidence.netfilter.packet import Address, Network, Packet
 from clawkeep.evidence.netfilter.travel import ACCEPT, Traveller
 from clawkeep.evidence.netfilter.witness import Constants, constants
-from clawkeep.evidence.representatives import addresses_within, interfaces, on_the_wire
-from clawkeep.evidence.ruleset import DNS, NAME, Ruleset
+from clawkeep.evidence.representatives import DNS, addresses_within, interfaces, on_the_wire
+from clawkeep.evidence.ruleset import NAME, Ruleset
 from clawkeep.evidence.topology import Bridge, Topology
 from clawkeep.verdict import Unmeasured
 
@@ -54,8 +54,7 @@ class AgentPaths:
             spans = known.spans("ip daddr" if network.version == 4 else "ip6 daddr")
             targets = addresses_within(str(network), spans, (str(network[0]),))
             for daddr, bridge in product(targets, self.bridges):
-                away = [name for name in self.topology.doors if name != bridge.interface]
-                for oif in interfaces(known, away, field="oif"):
+                for oif in interfaces(known, self.topology.doors, without={bridge.interface}, field="oif"):
                     for packet in self._packets(known, daddr, bridge, oif):
                         if not (packet.dport == DNS and daddr in resolvers):
                             self._try(holes, "forward", packet)

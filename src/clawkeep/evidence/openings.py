@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from clawkeep.evidence.netfilter.packet import PROTOCOLS, Network, Packet
+from clawkeep.evidence.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Network, Packet
+from clawkeep.evidence.netfilter.patterns import Span
+from clawkeep.evidence.netfilter.witness import Group
 
 LINK_LOCAL = ip_network("fe80::/10")
 SSH = 22
@@ -48,6 +50,26 @@ class Declared:
         """Whether the packet is declared, or needed by the protocols."""
         return any(opening.admits(packet) for opening in self.openings) or self._needed(packet)
 
+    def cuts(self) -> dict[str, list[Group]]:
+        """The constants of this declaration by field, so that none of its exceptions can stand for anything else."""
+        networks = [self.administrators, *(opening.sources for opening in self.openings if opening.sources)]
+        found: dict[str, list[Group]] = {"ip6 saddr": [_span(LINK_LOCAL)]}
+        for name, version in (("ip saddr", 4), ("ip6 saddr", 6)):
+            for held in networks:
+                group = tuple(span for one in held if one.version == version for span in _span(one))
+                found.setdefault(name, []).append(group)
+        for opening in self.openings:
+            found.setdefault(f"{PROTOCOL_NAMES[opening.protocol]} dport", []).append(
+                (Span(opening.port, opening.port),)
+            )
+        for sport, dport in (DHCP, DHCP6):
+            found.setdefault("udp sport", []).append((Span(sport, sport),))
+            found.setdefault("udp dport", []).append((Span(dport, dport),))
+        for name, protocol in (("icmp type", PROTOCOLS["icmp"]), ("icmpv6 type", PROTOCOLS["ipv6-icmp"])):
+            kinds = (ERRORS[protocol], {ECHO_REQUEST[protocol]}, NEIGHBOUR_DISCOVERY, ON_THE_LINK)
+            found[name] = [tuple(Span(kind, kind) for kind in sorted(held)) for held in kinds]
+        return found
+
     def _needed(self, packet: Packet) -> bool:
         on_the_link = packet.saddr in LINK_LOCAL
         if packet.protocol in ERRORS:
@@ -79,6 +101,10 @@ def declared(ingress: Iterable[Mapping[str, Any]], administrators: Iterable[str]
             raise ValueError(f"firewall_ingress has a source {scope!r} that this check does not know")
         openings.append(Opening(PROTOCOLS[str(entry["proto"])], int(entry["port"]), scopes[scope]))
     return Declared(tuple(openings), admins)
+
+
+def _span(network: Network) -> Group:
+    return (Span(int(network.network_address), int(network.broadcast_address)),)
 
 
 def _from(packet: Packet, networks: Iterable[Network]) -> bool:

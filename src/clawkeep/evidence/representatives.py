@@ -9,7 +9,7 @@ from itertools import product
 
 from clawkeep.evidence.netfilter.packet import PROTOCOLS, Address, Network, Packet
 from clawkeep.evidence.netfilter.patterns import Span
-from clawkeep.evidence.netfilter.witness import Constants, alike, classes, distinct
+from clawkeep.evidence.netfilter.witness import Constants, Group, alike, classes, distinct
 from clawkeep.evidence.topology import Topology
 
 # A NIC and a Docker bridge that are not there yet: a rule must hold for what is plugged in tomorrow.
@@ -18,6 +18,7 @@ FUTURE_BRIDGE = "br-0123456789ab"
 
 # Values that read well in a sentence; any other of their class would do as well.
 EPHEMERAL = 40000
+DNS = 53  # always tried by itself: expectations except name servers
 PORTS = (3000, 18789, 2375, 5353, 65000)
 SENDERS = tuple(
     int(ip_address(text))
@@ -62,7 +63,7 @@ def sources(known: Constants, version: int) -> list[Address]:
     return [kind(number) for number in numbers]
 
 
-def addresses_within(network: str, spans: Sequence[Span], preferred: Sequence[str]) -> list[Address]:
+def addresses_within(network: str, spans: Sequence[Group], preferred: Sequence[str]) -> list[Address]:
     """Addresses of a network that the rules tell apart."""
     whole = ip_network(network)
     low, high = int(whole.network_address), int(whole.broadcast_address)
@@ -80,7 +81,7 @@ def destinations(known: Constants, version: int, topology: Topology) -> list[Add
 
     def signature(address: Address) -> object:
         kind = topology.surroundings.kind(address) if by_kind else ""
-        return (kind, *(bool(span.holds(int(address))) for span in spans))
+        return (kind, *(any(span.holds(int(address)) for span in group) for group in spans))
 
     return distinct([*own, *(ip_address(text) for text in EVERYBODY[version])], signature)
 
@@ -99,7 +100,7 @@ def on_the_wire(known: Constants, base: Packet) -> Iterator[Packet]:
     )
     for name in ("tcp", "udp"):
         sports = classes(known.spans(f"{name} sport", "th sport"), 1, 65535, (EPHEMERAL,))
-        dports = classes(known.spans(f"{name} dport", "th dport"), 1, 65535, PORTS)
+        dports = classes([*known.spans(f"{name} dport", "th dport"), (Span(DNS, DNS),)], 1, 65535, PORTS)
         for sport, dport, flags in product(sports, dports, tcp_flags if name == "tcp" else tcp_flags[:1]):
             yield replace(base, protocol=PROTOCOLS[name], sport=sport, dport=dport, tcp_flags=flags)
     bare = replace(base, sport=None, dport=None)

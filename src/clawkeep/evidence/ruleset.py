@@ -17,11 +17,13 @@ from clawkeep.evidence.holes import Holes
 from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import RuleTables, Table, read_tables
 from clawkeep.evidence.netfilter.packet import Address, Network, Packet
+from clawkeep.evidence.netfilter.patterns import Span
 from clawkeep.evidence.netfilter.travel import ACCEPT, End, Traveller
 from clawkeep.evidence.netfilter.witness import Constants, constants
 from clawkeep.evidence.netfilter.xtables import read_save
 from clawkeep.evidence.openings import Declared
 from clawkeep.evidence.representatives import (
+    DNS,
     FUTURE_BRIDGE,
     OUTSIDE,
     UNASSIGNED,
@@ -39,7 +41,6 @@ DOCKER_TABLES = frozenset({"docker-bridges"})
 DESTINATION_NAT = -100  # priority dstnat
 SAVES = {"ip": "iptables-save", "ip6": "ip6tables-save"}
 VERSIONS = (4, 6)
-DNS = 53
 GATEWAY = 18789  # the port that a translated packet asks a container for
 
 
@@ -83,7 +84,7 @@ class Ruleset:
     def accepted_unasked(self, expected: Declared) -> list[str]:
         """What reaches the host out of nowhere, as a new connection or as none, without being `expected`."""
         holes = Holes("input", NAME)
-        known = constants(self.own, ("ingress", "prerouting", "input"))
+        known = constants(self.own, ("ingress", "prerouting", "input")).cut_by(expected.cuts())
         for packet in self._to_host(known):
             if not expected.admits(packet):
                 for end in self._arriving(packet):
@@ -196,8 +197,9 @@ class Ruleset:
         `exempt` are the uids that may; DNS to an address that is also a resolver of the site is no metadata.
         """
         holes = Holes("output", NAME)
-        known = constants(self.own, ("output",))
-        senders = [uid for uid in (None, *owners(known)) if uid not in set(exempt)]
+        excepted = frozenset(exempt)
+        known = constants(self.own, ("output",)).cut_by({"uid": [(Span(uid, uid),) for uid in excepted]})
+        senders = [uid for uid in (None, *owners(known)) if uid not in excepted]
         servers = frozenset(resolvers)
         for daddr, uid in product(addresses, senders):
             for oif in interfaces(known, self.topology.doors, field="oif"):

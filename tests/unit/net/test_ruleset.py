@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clawkeep.evidence.netfilter.model import RuleTables
 from clawkeep.evidence.openings import Declared, declared
+from clawkeep.evidence.ruleset import Ruleset
 
 if TYPE_CHECKING:
+    from clawkeep.evidence.topology import Topology
+
     from .conftest import Judged
 
 ADMINS = ("192.0.2.0/24", "2001:db8:ad::/64")
@@ -57,6 +61,13 @@ UNASKED = {
     "invalid": (INPUT, INPUT.replace("invalid drop", "invalid accept")),
     "ssh for all": ("ip saddr @admin4 tcp dport 22 accept", "tcp dport 22 accept"),
     "wider administrators": ("elements = { 192.0.2.0/24 }", "elements = { 192.0.0.0/16 }"),
+    "administrators and their neighbours": ("elements = { 192.0.2.0/24 }", "elements = { 192.0.2.0/23 }"),
+    "the port beside ssh": ("ip saddr @admin4 tcp dport 22 accept", "ip saddr @admin4 tcp dport 22-23 accept"),
+    "more ICMP than errors": (
+        "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+        "icmp type { destination-unreachable, redirect, time-exceeded, parameter-problem }",
+    ),
+    "more than DHCP": ("udp sport 67 udp dport 68", "udp sport 67 udp dport 68-70"),
     "one address of ours": added(INPUT, "ip daddr 192.168.77.10 tcp dport 3000 accept"),
     "a concatenation": added(INPUT, "iifname . ip saddr . tcp dport { eth0 . 198.51.100.9 . 3000 } accept"),
     "a verdict map": added(INPUT, "tcp dport vmap { 22 : accept, 3000 : accept }"),
@@ -89,9 +100,13 @@ def test_the_sentence_names_packet_family_and_rule(judged: Judged) -> None:
     assert found[0].endswith("`iifname eth1 meta nfproto ipv6 tcp dport 3000 accept`")
 
 
-def test_without_our_table_everything_is_open(judged: Judged) -> None:
-    found = judged(added("table inet clawkeep", "table inet other { }\n#")).own
-    assert found.table("inet", "other") is not None
+def test_without_any_table_everything_is_open(topology: Topology) -> None:
+    bare = Ruleset(RuleTables(()), RuleTables(()), topology)
+    assert len(bare.accepted_unasked(EXPECTED)) == 2
+    assert len(bare.guard_gaps()) == 1
+    assert len(bare.forwarded_to_containers()) == 2
+    assert len(bare.metadata_from_host(METADATA, [], [])) == 2
+    assert all("the absence of any chain" in sentence for sentence in bare.accepted_unasked(EXPECTED))
 
 
 def test_a_drop_of_another_table_counts_and_an_accept_does_not(judged: Judged) -> None:
@@ -213,9 +228,13 @@ def test_a_declared_exemption_covers_that_user_alone(judged: Judged) -> None:
     ruleset = judged(added(OUTPUT, "meta skuid 0 accept"))
     assert ruleset.metadata_from_host(METADATA, [0], []) == []
     assert ruleset.metadata_from_host(METADATA, [1000], [])
+    wider = judged(added(OUTPUT, "meta skuid 0-1000 accept"))
+    assert wider.metadata_from_host(METADATA, [0], [])
 
 
 def test_names_may_be_asked_of_a_resolver_among_the_metadata(judged: Judged) -> None:
     ruleset = judged(added(OUTPUT, "ip daddr 169.254.169.254 meta l4proto { tcp, udp } th dport 53 accept"))
     assert ruleset.metadata_from_host(METADATA, [], [ip_address("169.254.169.254")]) == []
+    wider = judged(added(OUTPUT, "ip daddr 169.254.169.254 meta l4proto { tcp, udp } th dport 53-80 accept"))
+    assert wider.metadata_from_host(METADATA, [], [ip_address("169.254.169.254")])
     assert ruleset.metadata_from_host(METADATA, [], [])
