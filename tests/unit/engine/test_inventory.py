@@ -82,17 +82,8 @@ def test_a_limit_narrows_the_run(folder, repository):
         (GOOD, "tier2_teem", "the limit 'tier2_teem' names something .* does not have"),
         (GOOD, "alpha,betta", "the limit 'alpha,betta' names something .* does not have"),
         (GOOD, "alpha:!alpha", "has no host in the limit"),
-        ("all: {hosts: {}}", None, "has no host: nothing was verified"),
         ("", None, "has no host: nothing was verified"),
         ("all: [", None, "cannot be used: "),
-        (
-            "all: {hosts: {alpha: }}",
-            None,
-            "alpha has no tier: put it into one of the groups tier1_personal, tier2_team",
-        ),
-        ("{tier1_personal: {hosts: {a: }}, tier2_team: {hosts: {a: }}}", None, "a is in 2 tiers .*exactly one"),
-        ("tier3_enterprize: {hosts: {a: }}", None, "a is in the group tier3_enterprize, which is no tier"),
-        ("tier1_personal: {hosts: {a: {clawkeep_addresses: [web]}}}", None, "clawkeep_addresses of the host a"),
     ],
 )
 def test_a_wrong_inventory_is_one_sentence(folder, repository, hosts, limit, sentence):
@@ -100,6 +91,25 @@ def test_a_wrong_inventory_is_one_sentence(folder, repository, hosts, limit, sen
         load(folder, repository, hosts, limit)
     assert re.search(sentence, str(raised.value))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "sentence"),
+    [
+        ({}, {}, "alpha has no tier: put it into one of the groups tier1_personal, tier2_team"),
+        ({"tier1_personal": ["alpha"], "tier2_team": ["alpha"]}, {}, "alpha is in 2 tiers .*exactly one"),
+        ({"tier3_enterprize": ["alpha"]}, {}, "alpha is in the group tier3_enterprize, which is no tier"),
+        ({"tier1_personal": ["alpha"]}, {"clawkeep_addresses": ["web"]}, "clawkeep_addresses of the host alpha"),
+        ({"tier1_personal": ["alpha"]}, {"clawkeep_addresses": "192.0.2.1"}, "it is not a list"),
+    ],
+)
+def test_a_host_without_exactly_one_tier_is_one_sentence(folder, repository, monkeypatch, groups, variables, sentence):
+    listing = {"_meta": {"hostvars": {"alpha": variables}}, "all": {"hosts": ["alpha"]}}
+    listing |= {group: {"hosts": members} for group, members in groups.items()}
+    monkeypatch.setattr(inventory, "_list", lambda *_: listing)
+    with pytest.raises(ClawkeepError) as raised:
+        inventory.load(folder, repository)
+    assert re.search(sentence, str(raised.value))
 
 
 def test_no_inventory(repository, tmp_path):
