@@ -90,7 +90,7 @@ def test_the_rule_is_named_as_iptables_has_it() -> None:
         "COMMIT",
     ]
     (end,) = Traveller(RuleTables(tuple(read_save(lines, "ip"))), AROUND).through("forward", TCP)
-    assert str(end.sites[-1]) == "ip filter FORWARD, handle 1: `-A FORWARD -i eth0 -p tcp -m tcp --dport 80 -j DROP`"
+    assert str(end.sites[-1]) == "ip filter FORWARD, rule 1: `-A FORWARD -i eth0 -p tcp -m tcp --dport 80 -j DROP`"
 
 
 # --- published ports -------------------------------------------------------------------------------------------------

@@ -33,11 +33,12 @@ class Site:
     rule: Rule | None
 
     def __str__(self) -> str:
-        """Chain, handle and text of the rule, as in "inet clawkeep input, handle 12: `tcp dport 22 accept`"."""
+        """Chain, number and text of the rule, as in "inet clawkeep input, handle 12: `tcp dport 22 accept`"."""
         if self.rule is None:
             policy = self.chain.hook.policy if self.chain.hook else "return"
             return f"{self.chain.title}, policy {policy}"
-        return f"{self.chain.title}, handle {self.rule.number}: `{self.rule.text}`"
+        number = f"rule {self.rule.number}" if self.rule.original else f"handle {self.rule.number}"
+        return f"{self.chain.title}, {number}: `{self.rule.text}`"
 
 
 @dataclass(frozen=True)
