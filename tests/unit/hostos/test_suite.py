@@ -34,7 +34,7 @@ AUTOMATED = (*("BGL-01", "BGL-04", "BGL-05", "DKR-01", "DKR-02", "DKR-03", "DKR-
 def _statuses(inside: dict[str, Any]) -> dict[str, Status]:
     evidence = HostEvidence("alpha", {"schema": 1, "host": "alpha", "inside": inside})
     seen = Observation(Host("alpha", TIER), SITE, evidence)
-    report = evaluate([seen], Selection((*AUTOMATED, "BGL-02")))
+    report = evaluate([seen], Selection((*AUTOMATED, "BGL-02"), inside_only=True))
     return {result.control: result.status for result in report.results}
 
 
