@@ -122,7 +122,8 @@ def verify(
         observations = store.load(evidence, tiers.load(checkout.tiers))
     else:
         hosts = inventory.load(inventory_path or Path(), checkout, limit=limit)
-        observations = observe(hosts, checkout, inside_only=inside_only)
+        with Console(stderr=True).status(f"measuring {len(hosts.hosts)} hosts ..."):
+            observations = observe(hosts, checkout, inside_only=inside_only)
         if save_evidence is not None:
             store.save(save_evidence, observations, started)
     result = evaluate(observations, selection, checkout=checkout, started=started)
@@ -157,13 +158,15 @@ def _mount_lab() -> None:
     try:
         from clawkeep.cli_lab import app as lab
         from clawkeep.sabotage.cli import sabotage
-    except ImportError as problem:
+    except ModuleNotFoundError as problem:
+        if problem.name is None or problem.name.startswith("clawkeep"):
+            raise
         missing = problem.name
+        anything = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+        @app.command("lab", context_settings=anything, help="The safe lab (its extras are not installed).")
         def lab_missing() -> None:
             raise ClawkeepError(f"the lab needs {missing}: install it with `pip install -e '.[lab]'`")
-
-        app.command("lab", help="The safe lab (its extras are not installed).")(lab_missing)
     else:
         lab.command("sabotage")(sabotage)
         app.add_typer(lab, name="lab")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import zipfile
 
@@ -134,6 +135,16 @@ def test_the_register_is_listed_and_shown(clawkeep):
     assert "planned" in out
     assert "## Promise" in clawkeep("controls", "show", "NET-01")[1]
     assert clawkeep("controls", "show", "NET-99")[0] == 2
+
+
+def test_without_its_extras_the_lab_says_how_to_get_them():
+    script = (
+        "import sys; sys.modules['cryptography'] = None; sys.argv = ['clawkeep', 'lab', 'up', '--x', 'tier1_personal'];"
+        "from clawkeep.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "clawkeep: the lab needs cryptography: install it with `pip install -e '.[lab]'`\n"
 
 
 def test_the_help_tells_the_exit_status(clawkeep):
