@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -177,6 +178,9 @@ _mount_lab()
 
 def main() -> None:
     """Run the command line; an error that a person can mend is one sentence on standard error and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters must not end a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ClawkeepError as problem:

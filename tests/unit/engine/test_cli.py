@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -145,6 +146,20 @@ def test_without_its_extras_the_lab_says_how_to_get_them():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "clawkeep: the lab needs cryptography: install it with `pip install -e '.[lab]'`\n"
+
+
+def test_a_terminal_that_knows_few_characters_shows_the_summary(checkout, bundle):
+    folder = bundle(["pörts → \u65e5"])
+    script = (
+        "import sys; from pathlib import Path; from clawkeep import repo; "
+        f"repo.find = lambda: repo.Repo(Path({str(checkout.repo.root)!r})); "
+        f"sys.argv = ['clawkeep', 'verify', '--control', 'NET-01', '--evidence', {str(folder)!r}]; "
+        "from clawkeep.cli import main; main()"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"p\\xf6rts" in done.stdout
 
 
 def test_the_help_tells_the_exit_status(clawkeep):
