@@ -58,6 +58,7 @@ class Document:
     vantage: str
     raw: Mapping[str, Any]
     read: set[str] = field(default_factory=set)
+    citations: dict[str, Citation] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what is not a document of a schema we know."""
@@ -123,7 +124,12 @@ class Document:
         return f"no {kind} {key} in the {self.vantage} evidence: {why}"
 
     def cite(self, path: str) -> Citation:
-        """The citation of a path such as `commands/ss` that was read."""
+        """The citation of a path such as `commands/ss` that was read; made once, for many tests read the same."""
+        if path not in self.citations:
+            self.citations[path] = self._citation(path)
+        return self.citations[path]
+
+    def _citation(self, path: str) -> Citation:
         section, key = path.split("/", 1)
         value = self._section(section).get(key)
         source = key
