@@ -1,6 +1,7 @@
 """The probes on a real segment: a host with a container behind it and a neighbour, each a network namespace.
 
-The host translates 127.0.0.1:18789 to the container for packets from anywhere, as an engine before 28.0 does.
+The host translates 127.0.0.1:18789 to the container for packets from anywhere, as an engine before 28.0 does. The
+neighbour also plays the world behind the host: a public endpoint, a private one and a metadata service.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ import pytest
 
 from clawkeep.evidence.collect import names
 from clawkeep.evidence.collect.connects import Connect, connect_all
+from clawkeep.evidence.collect.egress import SPELLINGS
 from clawkeep.evidence.collect.namespaces import in_network_of, same_network
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.reach import Reach
 
 NEIGHBOUR, HOST, CONTAINER = (f"ck-exp-{os.getpid()}-{name}" for name in ("n", "h", "c"))
 
@@ -45,12 +49,25 @@ table ip nat {
 table inet clawkeep {
   counter guard_drop { }
   counter input_drop { }
+  counter metadata_forward_drop { }
+  counter private_forward_drop { }
   chain guard {
     type filter hook prerouting priority raw;
   }
+  chain forward {
+    type filter hook forward priority filter - 5;
+    iifname "br0" ip daddr { 169.254.0.0/16, 100.100.100.200, 192.0.0.192, 168.63.129.16 } jump metadata;
+    iifname "br0" ip daddr { 10.0.0.0/8, 172.16.0.0/12 } counter name private_forward_drop drop;
+    iifname "br0" ip daddr { 192.168.0.0/16, 100.64.0.0/10 } counter name private_forward_drop drop;
+  }
+  chain metadata {
+    counter name metadata_forward_drop drop;
+  }
   chain input {
     type filter hook input priority filter;
+    ct state established accept;
     tcp dport 3000 accept;
+    iifname "br0" counter name input_drop drop;
     meta l4proto { tcp, udp } iifname "uplink" counter name input_drop drop;
   }
 }
@@ -98,6 +115,8 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Pop
         _wire()
         within(HOST, "nft", "-f", "-", text=HOST_RULES)
         stack.enter_context(serving(HOST, 3000, program))
+        stack.enter_context(serving(HOST, 22, program))
+        stack.enter_context(serving(NEIGHBOUR, 80, program))
         yield stack.enter_context(serving(CONTAINER, 18789, program))
 
 
@@ -113,7 +132,7 @@ def _wire() -> None:
             run("ip", "-n", namespace, "address", "add", text, "dev", interface, *extra)
 
     link(NEIGHBOUR, "wire", HOST, "uplink")
-    address(NEIGHBOUR, "wire", "203.0.113.51/24", "2001:db8:113::51/64")
+    address(NEIGHBOUR, "wire", "203.0.113.51/24", "2001:db8:113::51/64", "10.9.9.9/32", "169.254.169.254/32")
     address(HOST, "uplink", "203.0.113.10/24", "2001:db8:113::10/64")
     run("ip", "-n", HOST, "link", "add", "br0", "type", "bridge")
     run("ip", "-n", HOST, "link", "set", "br0", "up")
@@ -122,6 +141,8 @@ def _wire() -> None:
     address(HOST, "br0", "172.30.0.1/24")
     address(CONTAINER, "eth0", "172.30.0.2/24")
     run("ip", "-n", CONTAINER, "route", "add", "default", "via", "172.30.0.1")
+    run("ip", "-n", HOST, "route", "add", "default", "via", "203.0.113.51")
+    run("ip", "-n", NEIGHBOUR, "route", "add", "172.30.0.0/24", "via", "203.0.113.10")
     within(HOST, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.br0.route_localnet=1")
 
 
@@ -170,7 +191,7 @@ def test_a_neighbour_reaches_loopback_and_containers_until_the_guard_drops_it() 
 @pytest.mark.usefixtures("segment")
 def test_the_whole_range_takes_seconds_and_every_probe_is_counted() -> None:
     before = counted("input_drop")
-    found = probe("outside", tcp=None, addresses=["203.0.113.10"], pace=20000)
+    found = probe("outside", tcp=None, addresses=["203.0.113.10"], pace=60000)
     scan = found["tcp"]["203.0.113.10"]
     assert [port for port, state in scan["ports"].items() if state == "open"] == ["3000"]
     assert scan["states"]["filtered"] == 65534
@@ -182,8 +203,8 @@ def test_the_whole_range_takes_seconds_and_every_probe_is_counted() -> None:
 def test_connects_are_made_in_another_network_and_told_apart(segment: subprocess.Popen[bytes]) -> None:
     wishes = [
         Connect("a", "172.30.0.1", 3000, "GET / HTTP/1.0\r\n\r\n"),
-        Connect("b", "172.30.0.1", 1),
-        Connect("c", "203.0.113.51", 1),
+        Connect("b", "203.0.113.51", 1),
+        Connect("c", "172.30.0.1", 1),
         Connect("d", "2001:db8::1", 80),
         Connect("e", "no.such.spelling", 80),
         Connect("f", "0254.036.0.1", 3000),
@@ -201,3 +222,57 @@ def test_names_are_asked_of_given_servers_only(segment: subprocess.Popen[bytes])
     assert servers == ["172.30.0.1"]
     found = in_network_of(segment.pid, lambda: names.resolve(["metadata.example"], servers, patience=0.3))
     assert found == {"metadata.example": []}
+
+
+COLLECT = """
+import json, sys
+from clawkeep.evidence.collect import docker, egress
+from clawkeep.evidence.collect.core import Recorder
+wishes = json.load(sys.stdin)
+docker.running = lambda recorder: wishes["containers"]
+recorder = Recorder(wishes["parameters"])
+egress.collect(recorder)
+json.dump({"schema": 1, "commands": recorder.commands, "facts": recorder.facts}, sys.stdout)
+"""
+
+
+def collected(pid: int) -> HostEvidence:
+    """What the collector's part records when the container's process is `pid`, run as on the host."""
+    container = {
+        "Id": "a" * 64,
+        "Name": "/openclaw",
+        "State": {"Pid": pid},
+        "Config": {"Image": "clawkeep/openclaw", "Labels": {"clawkeep.role": "agent"}},
+        "NetworkSettings": {"Networks": {"clawkeep0": {"IPAddress": "172.30.0.2", "Gateway": "172.30.0.1"}}},
+    }
+    site = {"public_endpoint": "203.0.113.51:80", "public_endpoint6": None, "private_endpoints": ["10.9.9.9:80"]}
+    wishes = {"containers": [container], "parameters": {"site": site, "tier": {"openclaw_port": 18789}}}
+    found = within(HOST, sys.executable, "-c", COLLECT, text=json.dumps(wishes))
+    return HostEvidence("alpha", {"schema": 1, "host": "alpha", "inside": json.loads(found), "vantages": {}})
+
+
+def test_an_agents_connects_are_dropped_and_counted_one_by_one(segment: subprocess.Popen[bytes]) -> None:
+    within(HOST, "nft", "insert", "rule", "inet", "clawkeep", "input", "iifname", "br0", "counter", "drop")
+    reach = collected(segment.pid).subject(Reach)
+    within(HOST, "nft", "delete", "rule", "inet", "clawkeep", "input", "handle", _first_handle("input"))
+    assert reach.metadata_answers() == reach.other_metadata_answers() == []
+    assert reach.private_answers() == reach.host_answers() == reach.sibling_answers() == []
+
+
+def test_metadata_that_answers_an_agent_is_seen_in_every_spelling(segment: subprocess.Popen[bytes]) -> None:
+    within(HOST, "nft", "insert", "rule", "inet", "clawkeep", "metadata", "ip", "daddr", "169.254.169.254", "accept")
+    reach = collected(segment.pid).subject(Reach)
+    within(HOST, "nft", "delete", "rule", "inet", "clawkeep", "metadata", "handle", _first_handle("metadata"))
+    assert len(reach.metadata_answers()) == 2
+    spelt = [sentence.split()[4] for sentence in reach.other_metadata_answers()]
+    assert spelt == [f"{'[' + one + ']' if ':' in one else one}:80" for one in SPELLINGS]
+
+
+def test_a_host_service_that_answers_an_agent_is_seen(segment: subprocess.Popen[bytes]) -> None:
+    found = collected(segment.pid).subject(Reach).host_answers()
+    assert [sentence.split()[3] for sentence in found] == ["203.0.113.10:3000", "172.30.0.1:3000"]
+
+
+def _first_handle(chain: str) -> str:
+    listing = json.loads(within(HOST, "nft", "-j", "list", "chain", "inet", "clawkeep", chain))
+    return str(next(item["rule"]["handle"] for item in listing["nftables"] if "rule" in item))
