@@ -23,9 +23,8 @@ from clawkeep.lab.topology import Lab
 from clawkeep.lab.world import pki
 from clawkeep.lab.world.services import CERTIFIED_NAMES, SERVICES, Service
 
-_BOOT_PATIENCE = 300.0  # seconds; some 25 are usual under emulation
+_BOOT_PATIENCE = 420.0  # seconds; some 30 are usual under emulation, 150 when the machine is busy
 _WORLD_PATIENCE = 30.0
-_DOCKER_PATIENCE = 180.0
 _RESTORE_PATIENCE = 60.0
 _MACHINE = "machine"
 
@@ -64,7 +63,9 @@ def up(lab: Lab) -> None:
     tools.need_root()
     with _alone(lab):
         if condition(lab).running:
-            say(f"lab: {lab.scenario.group} is up already")
+            # Whoever started it may have been killed before it answered.
+            _await_host(lab, _record(lab, running=True).port)
+            say(f"lab: {lab.scenario.group} is up already; inventory: {inventory.folder(lab)}")
             return
         tools.need_good_qemu()
         tools.need(*tools.FOR_LAB)
@@ -76,10 +77,7 @@ def up(lab: Lab) -> None:
             port = _free_port(lab.preferred_port)
             _begin(lab, host, port)
             with step("booting the lab host"):
-                ssh.wait(lab, port, "true", _BOOT_PATIENCE, "the lab host did not answer")
-            with step("waiting for the lab host's Docker"):
-                docker = "until systemctl is-active --quiet docker; do sleep 0.5; done"
-                ssh.wait(lab, port, docker, _DOCKER_PATIENCE, "Docker did not start")
+                _await_host(lab, port)
         say(f"lab: {lab.scenario.group} is up; inventory: {inventory.folder(lab)}")
 
 
@@ -205,6 +203,12 @@ def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = Non
     process = machine.start(lab, host, port, ssh.public_key(lab), _environment(lab), from_snapshot)
     record = _recorded(lab, record, _MACHINE, process)
     _await_world(lab, record)
+
+
+def _await_host(lab: Lab, port: int) -> None:
+    """Wait until the host lets its administrator in and its Docker runs."""
+    docker = "until systemctl is-active --quiet docker; do sleep 0.5; done"
+    ssh.wait(lab, port, docker, _BOOT_PATIENCE, "the lab host did not let us in and start Docker")
 
 
 def _recorded(lab: Lab, record: State, name: str, process: subprocess.Popen[bytes]) -> State:

@@ -13,6 +13,8 @@ from clawkeep.lab.guest import ADMIN
 from clawkeep.lab.topology import Lab
 
 ADDRESS = "127.0.0.1"
+_LOGIN_PATIENCE = 60  # seconds; a guest under emulation on a busy machine takes tens of them to say its banner
+_FIRST_PATIENCE = 5  # while it boots, QEMU accepts at once and nobody answers: ask anew rather than wait
 
 
 def key(lab: Lab) -> Path:
@@ -44,7 +46,7 @@ def options(lab: Lab) -> list[str]:
                 "ControlMaster=no",
                 "ControlPath=none",
                 "LogLevel=ERROR",
-                "ConnectTimeout=20",
+                f"ConnectTimeout={_LOGIN_PATIENCE}",
                 "ServerAliveInterval=15",
                 "ServerAliveCountMax=8",
             )
@@ -53,9 +55,9 @@ def options(lab: Lab) -> list[str]:
 
 
 def argv(lab: Lab, port: int, command: str, *extra: str) -> list[str]:
-    """The command line that runs `command` as the administrator; an empty command is a login shell."""
-    base = ["ssh", *options(lab), "-i", str(key(lab)), "-p", str(port), *extra, f"{ADMIN}@{ADDRESS}"]
-    return [*base, command] if command else base
+    """The command line that runs `command` as the administrator; of an option given twice, ssh takes `extra`'s."""
+    base = ["ssh", *extra, *options(lab), "-i", str(key(lab)), "-p", str(port), f"{ADMIN}@{ADDRESS}"]
+    return [*base, command]
 
 
 def as_root(words: Sequence[str]) -> str:
@@ -66,9 +68,9 @@ def as_root(words: Sequence[str]) -> str:
     return f"exec sudo -n -- bash -c {shlex.quote(text)}"
 
 
-def run(lab: Lab, port: int, command: str, seconds: float) -> subprocess.CompletedProcess[str]:
+def run(lab: Lab, port: int, command: str, seconds: float, *extra: str) -> subprocess.CompletedProcess[str]:
     """Run a command as the administrator; exit status 255 also stands for a connection that took too long."""
-    line = argv(lab, port, command)
+    line = argv(lab, port, command, *extra)
     try:
         return subprocess.run(
             line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
@@ -80,13 +82,16 @@ def run(lab: Lab, port: int, command: str, seconds: float) -> subprocess.Complet
 def wait(lab: Lab, port: int, command: str, seconds: float, what: str) -> None:
     """Repeat the command until it succeeds. Raises `LabError` after `seconds`."""
     deadline = time.monotonic() + seconds
+    patience = float(_FIRST_PATIENCE)
     while True:
-        done = run(lab, port, command, max(deadline - time.monotonic(), 1.0))
+        left = max(deadline - time.monotonic(), 1.0)
+        done = run(lab, port, command, left, f"-oConnectTimeout={patience:.0f}")
         if done.returncode == 0:
             return
         if time.monotonic() > deadline:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise LabError(f"{what} within {seconds:.0f} s ({reason}): read {lab.state / 'console.log'}")
+        patience = min(patience * 1.5, _LOGIN_PATIENCE)
         time.sleep(0.3)
 
 
