@@ -32,7 +32,6 @@ class Entry:
     kind: str
     mode: int
     uid: int
-    gid: int
     acl: tuple[str, ...]
     target: str
     links: int
@@ -51,7 +50,6 @@ class Entry:
             kind=text(get(raw, "kind", what), f"the kind of {what}"),
             mode=int(written, 8),
             uid=integer(get(raw, "uid", what), f"the owner of {what}"),
-            gid=integer(get(raw, "gid", what), f"the group of {what}"),
             acl=texts(raw.get("acl"), f"the ACL of {what}"),
             target=text(raw.get("target", ""), f"the target of {what}"),
             links=integer(raw.get("links", 1), f"the links of {what}"),

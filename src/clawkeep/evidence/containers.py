@@ -44,7 +44,6 @@ class Container:
     `health` is what the health check found last (empty without one).
     """
 
-    id: str
     name: str
     agent: bool
     running: bool
@@ -73,7 +72,6 @@ class Container:
         check = mapping(config.get("Healthcheck") or {}, f"the health check of {what}")
         health = mapping(state.get("Health") or {}, f"the health of {what}")
         return cls(
-            id=text(get(raw, "Id", what), f"the id of {what}"),
             name=name,
             agent=is_agent({"Name": raw["Name"], "Config": {"Labels": labels}}),
             running=boolean(get(state, "Running", what), f"Running of {what}")
