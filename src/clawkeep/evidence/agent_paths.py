@@ -18,10 +18,13 @@ from clawkeep.evidence.holes import Holes
 from clawkeep.evidence.netfilter.packet import Address, Network, Packet
 from clawkeep.evidence.netfilter.travel import ACCEPT, Traveller
 from clawkeep.evidence.netfilter.witness import Constants, constants
+from clawkeep.evidence.openings import Declared
 from clawkeep.evidence.representatives import DNS, addresses_within, interfaces, on_the_wire
 from clawkeep.evidence.ruleset import NAME, Ruleset
 from clawkeep.evidence.topology import Bridge, Topology
 from clawkeep.verdict import Unmeasured
+
+NO_SERVICE = Declared(openings=(), administrators=())
 
 # A container's address in a family that its network does not have: a new network would choose something like it.
 FUTURE_SOURCE: dict[int, Address] = {4: ipaddress.ip_address("172.31.255.2"), 6: ipaddress.ip_address("fd12::2")}
@@ -61,12 +64,16 @@ class AgentPaths:
         return holes.sentences("is forwarded for the agent")
 
     def accepted_by_host(self) -> list[str]:
-        """Packets of agent containers to any address of the host that the input rules do not surely drop."""
+        """Packets of agent containers to any address of the host that the input rules do not surely drop.
+
+        What the protocols themselves need, such as ICMP errors, is no service and left out.
+        """
         holes = Holes("input", NAME)
         known = constants(self.ruleset.own, ("input",))
         for daddr, bridge in product(sorted(self.topology.addresses, key=str), self.bridges):
             for packet in self._packets(known, daddr, bridge, ""):
-                self._try(holes, "input", packet)
+                if not NO_SERVICE.admits(packet):
+                    self._try(holes, "input", packet)
         return holes.sentences("of the agent is accepted by the host")
 
     def _packets(self, known: Constants, daddr: Address, bridge: Bridge, oif: str) -> Iterator[Packet]:
