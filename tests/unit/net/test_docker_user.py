@@ -105,6 +105,26 @@ def test_a_layer_that_does_not_hold_is_found(layer: Layer, change: tuple[str, st
     assert all(sentence.startswith({"ip": "iptables", "ip6": "ip6tables"}[change[0]]) for sentence in found)
 
 
+NEWER = """-A FORWARD -j DOCKER-FORWARD
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i clawkeep0 -j ACCEPT
+-A DOCKER-CT -o clawkeep0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-BRIDGE -m set --match-set docker-ext-bridges-v4 dst -o clawkeep0 -j DOCKER
+-A DOCKER ! -i clawkeep0 -o clawkeep0 -j DROP
+"""
+NEWER_CHAINS = ":DOCKER-FORWARD - [0:0]\n:DOCKER-CT - [0:0]\n:DOCKER-BRIDGE - [0:0]\n"
+
+
+@pytest.mark.parametrize(("jumps", "holds"), [(f"{JUMP}{NEWER}", True), (f"{NEWER}{JUMP}", False), (NEWER, False)])
+def test_the_chains_of_engines_from_28_on_are_understood(layer: Layer, jumps: str, holds: bool) -> None:
+    changes = (("ip", JUMP, jumps), ("ip", ":DOCKER-USER - [0:0]\n", f"{NEWER_CHAINS}:DOCKER-USER - [0:0]\n"))
+    newer = layer(*changes)
+    assert (newer.gaps() == []) == holds
+    assert newer.unexplained_accepts() == []
+
+
 def test_a_missing_jump_is_named(layer: Layer) -> None:
     found = layer(("ip", "-A FORWARD -j DOCKER-USER\n", "")).gaps()
     assert "FORWARD does not begin with the jump to DOCKER-USER but with `-A FORWARD -j DOCKER-ISOL" in found[0]
