@@ -128,11 +128,20 @@ class Kernel:
         return []
 
     def broken_docker(self) -> list[str]:
-        """A sentence when the gateway's published port does not take connections: the parameters may be the cause."""
+        """A sentence when the container answers on its own address and not through its published port.
+
+        A gateway that listens nowhere is CTR-07's business: both ways must then be refused alike, which proves that
+        packets travel. `Unmeasured` when nothing comes back at all.
+        """
         tried = shape.mapping(self.document.fact("published-port"), "the attempt on the published port")
-        if tried.get("outcome") == "open":
+        published = shape.text(tried, "outcome", "the attempt on the published port")
+        direct = set(shape.texts(tried.get("direct"), "the attempts on the container's addresses"))
+        if published == "open" or (published == "refused" and direct == {"refused"}):
             return []
-        raise Unmeasured(f"127.0.0.1:{tried.get('port')} takes no connection ({tried.get('outcome')})")
+        where = f"127.0.0.1:{tried.get('port')} takes no connection ({published})"
+        if "open" in direct:
+            return [f"{where}, though the container answers on its own address"]
+        raise Unmeasured(f"{where}, and the container does not answer either")
 
     def _number(self, name: str) -> int:
         value = self.values.get(name)

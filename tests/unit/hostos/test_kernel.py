@@ -43,6 +43,10 @@ def test_the_good_kernel_has_no_complaint() -> None:
     assert _everything(asked(Kernel)) == []
 
 
+def test_a_gateway_that_is_starting_does_not_accuse_the_kernel() -> None:
+    assert _everything(asked(Kernel, lambda w: fact(w, "published-port", outcome="refused", direct=["refused"]))) == []
+
+
 def test_strict_everywhere_covers_an_interface_without_its_own_filter() -> None:
     assert _everything(asked(Kernel, _set(**{"net/ipv4/conf/eth0.5/rp_filter": "0"}))) == []
 
@@ -61,6 +65,7 @@ def test_strict_everywhere_covers_an_interface_without_its_own_filter() -> None:
             "eth0.5 accepts packets from any source address",
         ),
         (_ptrace(sibling="ok"), "attaches to another one"),
+        (lambda w: fact(w, "published-port", outcome="timed out"), "though the container answers on its own address"),
         (
             lambda w: w["facts"].update(sysctl=[p for p in w["facts"]["sysctl"] if p[0] != "fs/protected_fifos"]),
             "fs.protected_fifos does not exist",
@@ -86,7 +91,8 @@ def test_each_weakness_is_told(change: Callable[[World], object], complaint: str
         _ptrace(own_child="EPERM", root="EPERM"),
         _ptrace(sibling="the attempt broke"),
         lambda w: w["commands"].pop("agent-experiments"),
-        lambda w: fact(w, "published-port", outcome="Connection refused"),
+        lambda w: fact(w, "published-port", outcome="refused", direct=[]),
+        lambda w: fact(w, "published-port", outcome="timed out", direct=["timed out"]),
     ],
 )
 def test_what_was_not_measured_never_passes(change: Callable[[World], object]) -> None:

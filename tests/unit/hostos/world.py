@@ -253,7 +253,7 @@ def good() -> World:
         ],
         "sshd-files": [{"path": "/etc/ssh/sshd_config", "changed": STARTED - 9.0}],
         "sysctl": [[name, value] for name, value in sorted(parameters().items())],
-        "published-port": {"port": 18789, "outcome": "open"},
+        "published-port": {"port": 18789, "outcome": "open", "direct": ["open"]},
         "firewall-armed": None,
         "firewall-files": {"clawkeep.nft": {"sha256": RULESET}},
         "runbook": {

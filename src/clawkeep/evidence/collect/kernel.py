@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Dict
 
-from . import proc
+from . import docker, proc
 from .core import Recorder
 
 ROOT = "/proc/sys/"
@@ -47,7 +47,14 @@ def collect(rec: Recorder) -> None:
     """Read the values from /proc/sys and try a published port, which the same parameters must not break."""
     rec.note("sysctl", sorted(values().items()))  # pairs: as a mapping, tcp_syncookies looks like a secret's name
     port = int(rec.parameters.get("tier", {}).get("openclaw_port", 18789))
-    rec.note("published-port", published(port))
+    addresses = [
+        network.get("IPAddress")
+        for container in docker.running(rec)
+        if docker.is_agent(container)
+        for network in ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
+    ]
+    direct = [reach(str(address), port) for address in addresses if address]
+    rec.note("published-port", {"port": port, "outcome": reach("127.0.0.1", port), "direct": direct})
 
 
 def values() -> Dict[str, str]:
@@ -65,11 +72,12 @@ def values() -> Dict[str, str]:
     return found
 
 
-def published(port: int) -> Dict[str, object]:
-    """Whether the gateway's published port takes a connection on the host's loopback."""
+def reach(address: str, port: int) -> str:
+    """`open`, `refused` (somebody answered, nobody listens), or why nothing came back."""
     try:
-        with socket.create_connection(("127.0.0.1", port), 5):
-            outcome = "open"
+        with socket.create_connection((address, port), 5):
+            return "open"
+    except ConnectionRefusedError:
+        return "refused"
     except OSError as problem:
-        outcome = problem.strerror or str(problem)
-    return {"port": port, "outcome": outcome}
+        return problem.strerror or str(problem)
