@@ -11,7 +11,14 @@ from .core import Recorder
 # Runs as root in a process of its own: a collector with threads must not fork. Reads a list of requests and answers
 # each as the uid asked for. Directories are opened while still root, so that only the tree's own modes decide.
 SCRIPT = r"""
-import errno, json, os, socket, sys
+import errno, json, os, pwd, socket, sys
+
+def groups(uid):
+    try:
+        known = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(known.pw_name, known.pw_gid)  # a group may open what the uid alone cannot
 
 def attempt(request):
     try:
@@ -36,7 +43,7 @@ for uid in sorted({request["uid"] for request in requests}):
     inner, outer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setgroups([])
+        os.setgroups(groups(uid))
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
         mine = [n for n, r in enumerate(requests) if r["uid"] == uid and ("tree" not in r or r["fd"] is not None)]
