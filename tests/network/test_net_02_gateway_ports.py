@@ -14,13 +14,15 @@ pytestmark = pytest.mark.control("NET-02")
 GUARDED = (18789, 18790, 18791, 3000, *range(18800, 18900), 19001, 9222, 5900, 6080)
 
 
-@pytest.mark.vantage("outside")
-def test_no_gateway_port_answers_an_outsider(outside: Outside, reach: Reach, tier: Tier) -> None:
+def test_a_gateway_is_there_to_be_exposed(reach: Reach) -> None:
     reach.require_gateway()
+
+
+@pytest.mark.vantage("outside")
+def test_no_gateway_port_answers_an_outsider(outside: Outside, tier: Tier) -> None:
     assert outside.answering({*GUARDED, tier["openclaw_port"]}) == []
 
 
 @pytest.mark.vantage("neighbour")
-def test_no_gateway_port_answers_a_neighbour(neighbour: Neighbour, reach: Reach, tier: Tier) -> None:
-    reach.require_gateway()
+def test_no_gateway_port_answers_a_neighbour(neighbour: Neighbour, tier: Tier) -> None:
     assert neighbour.answering({*GUARDED, tier["openclaw_port"]}) == []

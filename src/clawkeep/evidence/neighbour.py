@@ -37,18 +37,18 @@ class Neighbour:
     scans: Scans
     attempts: tuple[Attempt, ...]
     instrument: dict[str, str]
-    reach: Reach
+    inside: HostEvidence
 
     @classmethod
     def read(cls, host: HostEvidence) -> Neighbour:
-        """From the neighbour's document and the host's own connects to the same containers."""
+        """From the neighbour's document; the host's own connects are asked for when silence is to count."""
         document = host.vantage("neighbour")
         attempts = tuple(
             Attempt(one["target"], int(one["port"]), one["kind"], one["name"], int(one["sent"]), one["outcome"])
             for one in document.fact("frames")
         )
         instrument = {family: str(one["outcome"]) for family, one in document.fact("instrument").items()}
-        return cls(Scans.of(document), attempts, instrument, host.subject(Reach))
+        return cls(Scans.of(document), attempts, instrument, host)
 
     def answering(self, ports: Collection[int]) -> list[str]:
         """Each of `ports` that answers on an address of the host; with none, the scan must have been sound."""
@@ -89,10 +89,11 @@ class Neighbour:
         grown = self.scans.growth.of("guard_drop")
         if grown < sent:
             raise Unmeasured(f"the neighbour sent {sent} packets that got no answer, but guard_drop grew by {grown}")
+        reach = self.inside.subject(Reach)
         if kind == "loopback":
-            self.reach.require_gateway()
+            reach.require_gateway()
             return
-        alive = {probe.target for probe in self.reach.host if probe.group == "container" and probe.answered}
+        alive = {probe.target for probe in reach.host if probe.group == "container" and probe.answered}
         dead = [one for one in tried if joined(one.target, one.port) not in alive]
         if dead:
             raise Unmeasured(f"{joined(dead[0].target, dead[0].port)} does not answer the host itself either")

@@ -68,3 +68,11 @@ def test_one_violation_turns_its_control_red(control: str) -> None:
     if control == "NET-04":
         own["commands"]["docker-containers"]["json"][0]["HostConfig"]["PublishAllPorts"] = True
     assert judged(own, outside=seen, neighbour=neighbour())[control] is Status.FAIL
+
+
+def test_a_port_that_answers_is_red_even_where_no_agent_runs() -> None:
+    own, seen = worlds.inside(), worlds.outside()
+    own["facts"]["reach"]["containers"] = []
+    assert judged(own, outside=seen, neighbour=neighbour())["NET-02"] is Status.INCONCLUSIVE
+    seen["facts"]["tcp"]["203.0.113.10"]["ports"] = {"3000": "open"}
+    assert judged(own, outside=seen, neighbour=neighbour())["NET-02"] is Status.FAIL
