@@ -234,5 +234,5 @@ def _experiments(rec: Recorder, uid: int) -> None:
 
     source = experiments.__loader__.get_source(experiments.__name__)  # type: ignore[union-attr]
     folders = [folder for folder in FORBIDDEN if os.path.isdir(folder)]
-    argv = [sys.executable, "-I", "-S", "-", str(uid), "/run/docker.sock", _state_folder(), *folders]
+    argv = [sys.executable or "python3", "-I", "-S", "-", str(uid), "/run/docker.sock", _state_folder(), *folders]
     rec.run("agent-experiments", argv, stdin=source, parse="json", timeout=60)
