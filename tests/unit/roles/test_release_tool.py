@@ -197,6 +197,16 @@ def test_a_first_release_that_fails_says_that_nothing_runs(tool, engine, want) -
     assert refusal.value.status == tool.DOWN
 
 
+def test_a_proof_that_was_cut_short_goes_on_where_it_was(tool, engine, want) -> None:  # type: ignore[no-untyped-def]
+    want("slow")
+    tool.deploy(tool.keep(tool.Release(tool.CANDIDATE), IMAGE), 1000)
+    running = engine.container
+    answer = change(tool, "apply")
+    assert (answer["changed"], answer["release"]) == (True, 1)
+    assert engine.container is running
+    assert record(tool, 1)["state"] == "proven"
+
+
 def test_a_rollback_goes_to_the_previous_release_and_back_again(tool, engine, want) -> None:  # type: ignore[no-untyped-def]
     assert engine.container is None
     for configuration in ("one", "two"):
