@@ -25,6 +25,7 @@ _CREATED = "2026-09-21T14:13:20Z"
 _SECOND = 1_000_000_000  # Docker's configuration counts nanoseconds
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_START = "first-start.sh"
+_CONFIGURATION = "openclaw.json"  # what role `openclaw` renders for tier 1
 # V8's compiled code, made at the image's first start. OpenClaw takes any such folder for a user's own and would start
 # itself again with one inside it; the second variable tells it that it has.
 _COMPILE_CACHE = ("NODE_COMPILE_CACHE=/app/.compile-cache", "OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED=1")
@@ -151,7 +152,7 @@ OPENCLAW = Recipe(
         "Labels": {"org.opencontainers.image.version": OPENCLAW_VERSION},
     },
     furnish=_furnish_openclaw,
-    inputs=tuple(_own_file(name) for name in (*_NPM_FILES, _FIRST_START)),
+    inputs=tuple(_own_file(name) for name in (*_NPM_FILES, _FIRST_START, _CONFIGURATION)),
 )
 PROBE = Recipe(
     name="clawkeep/probe:1",

@@ -82,3 +82,11 @@ def test_no_secret_is_in_either_file(render: Render, values: dict[str, Any]) -> 
     found = service(render, values)
     assert found["env_file"] == "/etc/clawkeep/openclaw/gateway.env"
     assert not any(name.endswith(("TOKEN", "KEY", "PASSWORD")) for name in found["environment"])
+
+
+def test_the_lab_image_is_first_started_with_tier_1s_configuration(render: Render) -> None:
+    """OpenClaw migrates its state after every change of it, which an emulated processor is too slow for."""
+    tier = read(ROOT / "playbooks/group_vars/tier1_personal.yml")
+    values = IMAGE | {key: value for key, value in tier.items() if key.startswith("openclaw_")}
+    started = json.loads((ROOT / "src/clawkeep/lab/openclaw/openclaw.json").read_text(encoding="utf-8"))
+    assert started == configuration(render, values)

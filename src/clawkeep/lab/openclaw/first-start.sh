@@ -18,7 +18,8 @@ ip link set lo up
 
 chroot "$root" env HOME=/tmp node "$openclaw" --version # as root: finishes the installation
 mkdir -m 0777 "$root/app/.compile-cache"
-printf '{"gateway": {"mode": "local", "bind": "loopback"}, "plugins": {"allow": []}}\n' >"$root/tmp/openclaw.json"
+# The very configuration that the lab's host gets: OpenClaw migrates its state again after every change of it.
+install -m 0444 "$(dirname "$0")/openclaw.json" "$root/tmp/openclaw.json"
 
 # The words before every command that runs as the image's user.
 set -- chroot --userspec="$user" "$root" env -i PATH=/usr/local/bin:/usr/bin:/bin HOME=/home/node NODE_ENV=production \
