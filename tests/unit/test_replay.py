@@ -21,6 +21,8 @@ from clawkeep.verdict import Status
 
 CHECKOUT = repo.find(Path(__file__))
 SABOTAGES = world.load(CHECKOUT.sabotages)
+# Worlds that nobody has recorded yet: the list may only shrink, and one that has its patch may not stay on it.
+UNRECORDED = frozenset((CHECKOUT.sabotages / "unrecorded.txt").read_text(encoding="utf-8").split())
 GREEN = {Status.PASS, Status.MANUAL, Status.NOT_APPLICABLE, Status.NOT_REQUIRED}
 
 
@@ -39,6 +41,11 @@ def test_the_good_host_is_green(good: Observation) -> None:
     assert any(result.status is Status.PASS for result in report.results)
 
 
+def test_what_is_not_recorded_is_listed_and_nothing_else() -> None:
+    missing = {stem for stem, sabotage in SABOTAGES.items() if not sabotage.patch.exists()}
+    assert missing == UNRECORDED
+
+
 @pytest.fixture(scope="module")
 def replayed(good: Observation) -> tuple[Report, dict[str, str]]:
     """All worlds judged in one run, and by stem why some could not be made."""
@@ -54,7 +61,9 @@ def replayed(good: Observation) -> tuple[Report, dict[str, str]]:
     return evaluate(worlds, checkout=CHECKOUT), missing
 
 
-@pytest.mark.parametrize("sabotage", SABOTAGES.values(), ids=SABOTAGES)
+@pytest.mark.parametrize(
+    "sabotage", [pytest.param(one, id=stem) for stem, one in SABOTAGES.items() if stem not in UNRECORDED]
+)
 def test_each_broken_world_turns_exactly_its_controls_red(
     sabotage: Sabotage, replayed: tuple[Report, dict[str, str]]
 ) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from clawkeep.evidence import shape
+from clawkeep.evidence.bindings import LIVE, of_inspect
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.verdict import Unmeasured
 
@@ -135,8 +136,11 @@ class Engine:
         """Sentences about TCP and UDP sockets of a daemon, on a port known as an engine's, or that a unit asks for."""
         self.require_ping()
         found = []
+        held = self._held_for_containers()
         for row in shape.rows(self.document.fact("engine-sockets"), "the engine's sockets"):
             owner = row.get("owner")
+            if owner == "dockerd" and (row.get("proto"), row.get("address"), row.get("port")) in held:
+                continue
             where = f"{shape.text(row, 'proto', 'a socket')} {row.get('address')}:{row.get('port')}"
             found.append(f"{owner} listens on {where}" if owner else f"{where}, an engine's port, is open")
         for unit in shape.units(self.document.lines("engine-units")).values():
@@ -148,6 +152,15 @@ class Engine:
                 if re.search(r"\b(?:tcp|http|https)://", word):
                     found.append(f"{process.name} was started with {word}")
         return found
+
+    def _held_for_containers(self) -> set[tuple[str, str, int | None]]:
+        """Loopback ports that dockerd occupies for containers which publish them: without its proxy it does so itself.
+
+        Nothing of the API is there, which `relayed_api` sees for itself.
+        """
+        containers = shape.rows(self.document.json("docker-containers"), "`docker inspect`")
+        bindings = [binding for container in containers for binding in of_inspect(container) if binding.view == LIVE]
+        return {(one.proto, one.address, one.port) for one in bindings if one.loopback}
 
     def relayed_api(self) -> list[str]:
         """Sentences about TCP listeners of anyone that answer as an engine does."""

