@@ -52,6 +52,7 @@ PUT_IMDS2 = (
     "PUT /latest/api/token HTTP/1.0\r\nHost: metadata\r\n"
     "X-aws-ec2-metadata-token-ttl-seconds: 1\r\nContent-Length: 0\r\n\r\n"
 )
+HOST_PATIENCE = 20.0  # seconds: what the host asks for itself is meant to answer, and a busy gateway takes its time
 HEALTHZ = "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 
 
@@ -63,7 +64,7 @@ def collect(rec: Recorder) -> None:
     reach: Dict[str, Any] = {"host": [], "containers": running}
 
     def probe_host() -> None:
-        reach["host"] = connect_all(_host_wishes(rec, host, running, listening))
+        reach["host"] = connect_all(_host_wishes(rec, host, running, listening), HOST_PATIENCE)
 
     rec.json("reach-counters-before", COUNTERS)
     agents = [one for one in running if one["agent"] and not one["host_network"]]
