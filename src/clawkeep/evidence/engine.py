@@ -154,13 +154,13 @@ class Engine:
         return found
 
     def _held_for_containers(self) -> set[tuple[str, str, int | None]]:
-        """Loopback ports that dockerd occupies for containers which publish them: without its proxy it does so itself.
+        """Ports that dockerd occupies for containers which publish them: without its proxy it does so itself.
 
-        Nothing of the API is there, which `relayed_api` sees for itself.
+        Nothing of the API is there, which `relayed_api` sees for itself; on which address they may be is NET-04's.
         """
         containers = shape.rows(self.document.json("docker-containers"), "`docker inspect`")
         bindings = [binding for container in containers for binding in of_inspect(container) if binding.view == LIVE]
-        return {(one.proto, one.address, one.port) for one in bindings if one.loopback}
+        return {(one.proto, one.address, one.port) for one in bindings}
 
     def relayed_api(self) -> list[str]:
         """Sentences about TCP listeners of anyone that answer as an engine does."""
