@@ -8,9 +8,8 @@ PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PATH
 export PYTHONUNBUFFERED := 1
 
-# The demo's lab stays up for a look, the test's lab is thrown away: each lives in a state folder of its own.
+# The demo's lab stays up for a look; scripts/lab-test keeps its own in .lab/test.
 demo demo-down: export CLAWKEEP_LAB_HOME := $(CURDIR)/.lab/demo
-molecule sabotage sabotage-all drills destroy: export CLAWKEEP_LAB_HOME := $(CURDIR)/.lab/test
 
 .PHONY: help
 help: ## Show this page
