@@ -22,6 +22,7 @@ from clawkeep.tiers import Tier
 from clawkeep.verdict import Status, Verdict
 
 INSIDE = "inside"
+CAVEATS = pytest.StashKey[list[str]]()
 ALONE = "this is a control test: it needs a host's evidence, run `clawkeep verify`"
 
 
@@ -57,6 +58,12 @@ def _tier(observation: Observation) -> Tier:
 def _site(observation: Observation) -> Site:
     """The facts of the site that the host stands in."""
     return observation.site
+
+
+@pytest.fixture(name="caveat")
+def _caveat(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say in the report what a pass rests on, in one sentence: `caveat("it holds because ...")`."""
+    return request.node.stash.setdefault(CAVEATS, []).append  # type: ignore[no-any-return]
 
 
 def _subject_fixture(name: str, kind: type) -> Callable[..., Any]:
@@ -166,7 +173,7 @@ class Evaluation:
     ) -> tuple[Status, Sequence[str]]:
         if problem is None:
             if cited:
-                return Status.PASS, ()
+                return Status.PASS, item.stash.get(CAVEATS, [])
             return Status.INCONCLUSIVE, (f"the test {_claim(item)} looked at no evidence of this host",)
         if isinstance(problem, Verdict):
             return problem.status, (str(problem) or f"the test {_claim(item)} gave no reason",)

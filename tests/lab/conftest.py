@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clawkeep.lab import state, topology
+
 ROOT = Path(__file__).resolve().parents[2]
 CLAWKEEP = (sys.executable, "-m", "clawkeep.cli")
+HOST4, HOST6 = (str(interface.ip) for interface in topology.HOST_ADDRESSES)
+CONNECT_SECONDS = 5  # long enough for a second SYN
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,6 +69,58 @@ class Lab:
     def healthy(self) -> bool:
         """Whether the gateway answers an operator on the host."""
         return self.ssh("curl -fsS -m 5 http://127.0.0.1:18789/healthz").returncode == 0
+
+    def until(self, command: str, what: str, seconds: float = 60) -> None:
+        """Wait until a shell command succeeds on the lab host."""
+        await_true(lambda: self.ssh(command).returncode == 0, seconds, what)
+
+    def counter(self, name: str) -> int:
+        """The packets that a named counter of the firewall has seen."""
+        listed = json.loads(self.root(f"nft -j list counter inet clawkeep {name}"))
+        return next(int(one["counter"]["packets"]) for one in listed["nftables"] if "counter" in one)
+
+    def cgroup(self, file: str) -> str:
+        """What a control file of the agent container's cgroup says."""
+        pid = "$(docker inspect --format '{{.State.Pid}}' openclaw)"
+        return self.root(f"cat /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/{pid}/cgroup)/{file}")
+
+    def at(self, place: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the namespace of one of the lab's places."""
+        netns = f"ck-{state.lab(self.scenario).id}-{place}"
+        command = ["ip", "netns", "exec", netns, *argv]
+        return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
+
+    def connects(self, place: str, address: str, port: int) -> bool:
+        """Whether a TCP connection can be opened from a place of the lab; only silence or a refusal is a no."""
+        program = (
+            "import socket, sys\n"
+            "try: socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))\n"
+            "except (TimeoutError, ConnectionRefusedError): sys.exit(3)"
+        )
+        done = self.at(place, sys.executable, "-c", program, address, str(port), str(CONNECT_SECONDS))
+        assert done.returncode in {0, 3}, done.stderr
+        return done.returncode == 0
+
+    @contextmanager
+    def routed(self, place: str, target: str, via: str) -> Iterator[None]:
+        """A place of the lab that sends what is for `target`, a loopback address, to a machine of its segment."""
+        (route,) = json.loads(self.at(place, "ip", "-j", "route", "get", via).stdout)
+        card = route["dev"]
+        setting = f"/proc/sys/net/ipv4/conf/{card}/route_localnet"
+        hand_over = f"""
+            ip route del local 127.0.0.1 table local; ip route del local 127.0.0.0/8 table local
+            ip route add {target} via {via} dev {card} src {route["prefsrc"]}
+            echo 1 > {setting}"""
+        take_back = f"""
+            echo 0 > {setting}; ip route del {target} via {via}
+            ip route add local 127.0.0.0/8 dev lo table local src 127.0.0.1 scope host
+            ip route add local 127.0.0.1 dev lo table local src 127.0.0.1 scope host"""
+        try:
+            done = self.at(place, "sh", "-ec", hand_over)
+            assert done.returncode == 0, done.stderr
+            yield
+        finally:
+            self.at(place, "sh", "-c", take_back)
 
     def play(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

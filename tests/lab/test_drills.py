@@ -73,3 +73,15 @@ def test_one_command_stops_the_agent_and_nothing_revives_it(lab: Lab) -> None:
     assert lab.root("docker ps -q --filter label=clawkeep.role=agent").strip() == ""
     lab.root("clawkeep-kill release", timeout=300)
     await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers after the release")
+
+
+def test_a_release_that_breaks_service_backs_out_to_the_proven_one(lab: Lab) -> None:
+    """BGL-04: what cannot run with its limits is replaced by the last proven release, restrictions and all."""
+    before = json.loads(lab.root("clawkeep-release status"))
+    play = lab.play("playbooks/site.yml", "--tags", "BGL-04", "--extra-vars", "openclaw_memory=96m", timeout=1500)
+    assert play.returncode != 0, play.stdout[-2000:]
+    assert "is back" in play.stdout, play.stdout[-2000:]
+    after = json.loads(lab.root("clawkeep-release status"))
+    assert after["current"] == before["current"]
+    await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers on the former release")
+    lab.expect_green()

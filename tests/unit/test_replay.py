@@ -13,7 +13,7 @@ from clawkeep import repo
 from clawkeep.errors import ClawkeepError
 from clawkeep.observation import Observation
 from clawkeep.report.model import Report
-from clawkeep.run import evaluate
+from clawkeep.run import Selection, evaluate
 from clawkeep.sabotage import world
 from clawkeep.sabotage.record import recorded
 from clawkeep.sabotage.world import Sabotage
@@ -39,6 +39,11 @@ def test_the_good_host_is_green(good: Observation) -> None:
     wrong = [f"{r.control} {r.status}: {r.message}" for r in report.results if r.status not in GREEN]
     assert wrong == []
     assert any(result.status is Status.PASS for result in report.results)
+
+
+def test_the_report_says_on_what_an_old_engine_rests(good: Observation) -> None:
+    (result,) = evaluate([good], Selection(("DKR-01",)), checkout=CHECKOUT).results
+    assert "guard of NET-05" in result.message
 
 
 def test_what_is_not_recorded_is_listed_and_nothing_else() -> None:

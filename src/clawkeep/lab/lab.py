@@ -61,6 +61,7 @@ def condition(lab: Lab) -> Condition:
 def up(lab: Lab) -> None:
     """Bring the lab up; ready when ssh, the world and the guest's Docker answer. Nothing happens when it is up."""
     tools.need_root()
+    tools.use_every_processor()
     with _alone(lab):
         if condition(lab).running:
             # Whoever started it may have been killed before it answered.
@@ -106,6 +107,7 @@ def restore(lab: Lab, name: str) -> None:
     """Put the machine back to a snapshot and its clock to now; starts whatever of the lab no longer runs."""
     _checked(name)
     tools.need_root()
+    tools.use_every_processor()
     with _alone(lab):
         record = _record(lab, running=False)
         if name not in machine.snapshots(lab):

@@ -81,6 +81,11 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def use_every_processor() -> None:
+    """Undo a pinning that was inherited: Mitogen ties its workers, and so all they start, to one processor each."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 def need_root() -> None:
     """Raise `LabError` unless we are root: namespaces, taps and the image's file owners need it."""
     if os.geteuid() != 0:

@@ -23,8 +23,8 @@ from clawkeep.sabotage.world import AWAIT_SECONDS, Kind, Sabotage, complaints, s
 from clawkeep.verdict import Status
 
 SNAPSHOT = "green"
-DO_SECONDS = 180  # for one shell text on the lab host; containers start slowly under emulation
-POLL_SECONDS = 1.0
+DO_SECONDS = 600  # for one shell text on the lab host; `undo` may start the gateway again, minutes under emulation
+POLL_SECONDS = 2.0  # each look costs the lab host a login
 
 
 @dataclass(frozen=True)

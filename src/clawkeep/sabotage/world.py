@@ -22,7 +22,7 @@ from clawkeep.report.model import Report
 from clawkeep.verdict import Status
 
 PATCH = ".patch.json"
-AWAIT_SECONDS = 90  # how long a sabotage may take to be in force
+AWAIT_SECONDS = 420  # how long a sabotage may take to be in force: an emulated gateway starts in minutes
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}-\d{2}$")]
 _Shell = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]

@@ -45,6 +45,7 @@ METADATA_NAMES = ("metadata.google.internal", "instance-data.ec2.internal", "met
 RANGES = ("10.213.77.9", "172.29.213.9", "192.168.213.9", "100.77.213.9")  # one address of each private range
 DISCARD = 9  # a port on which nobody is bothered
 SSH = 22
+CLOSED = 80  # of a container that listens on nothing
 MOST_HOST_TARGETS = 64
 
 GET = "GET / HTTP/1.0\r\nHost: metadata\r\n\r\n"
@@ -163,6 +164,11 @@ def _own_ports(listening: Dict[str, List[int]]) -> List[int]:
     return sorted({SSH, *listening.get("", [])})
 
 
+def _ports_tried(listening: Dict[str, List[int]], name: str) -> List[int]:
+    """The ports by which a container is probed; a silent one still refuses, so that whoever reaches it can be told."""
+    return listening.get(name) or [CLOSED]
+
+
 def _endpoint(text: Any) -> "tuple[str, int]":
     host, _, port = str(text).rpartition(":")
     return host.strip("[]"), int(port)
@@ -193,7 +199,7 @@ def _host_wishes(
     ]
     for one in running:
         for end in one["addresses"]:
-            for target in listening.get(one["name"], []):
+            for target in _ports_tried(listening, one["name"]):
                 wishes.append(Connect("container", end["address"], target, label=one["name"]))
     return wishes
 
@@ -251,6 +257,6 @@ def _agent_wishes(
     for other in running:
         if other["id"] != agent["id"]:
             for end in other["addresses"]:
-                for port in listening.get(other["name"]) or [80]:
+                for port in _ports_tried(listening, other["name"]):
                     wishes.append(Connect("sibling", end["address"], port, label=other["name"]))
     return wishes
