@@ -17,7 +17,7 @@ from clawkeep import inventory, register, repo, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.observe import observe
-from clawkeep.report import machine, terminal
+from clawkeep.report import files, terminal
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
 from clawkeep.run import Selection, evaluate, now, select
@@ -117,7 +117,8 @@ def verify(
     if evidence is not None and (limit or save_evidence):
         raise ClawkeepError("--limit and --save-evidence are for live hosts, they do not go with --evidence")
     # What can be wrong without a host is found before one is contacted.
-    select(register.load(checkout.controls), selection.controls)
+    everything = register.load(checkout.controls)
+    select(everything, selection.controls)
     started = now()
     if evidence is not None:
         observations = store.load(evidence, tiers.load(checkout.tiers))
@@ -129,7 +130,7 @@ def verify(
             store.save(save_evidence, observations, started)
     result = evaluate(observations, selection, checkout=checkout, started=started)
     if report is not None:
-        machine.write(result, report)
+        files.write(result, everything, report)
     terminal.show(result, _console(), report)
     raise typer.Exit(int(result.exit_status))
 

@@ -1,14 +1,12 @@
-"""The report for other programs: report.json in the shape of the contract, and junit.xml for CI."""
+"""The report for other programs: JSON in the shape of the contract, and JUnit XML for CI."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.model import SCHEMA, Report, Result
+from clawkeep.report.model import SCHEMA, Drift, Report, Result, Waiver
 from clawkeep.report.sanitise import EXCERPT, clean
 from clawkeep.verdict import Status
 
@@ -28,6 +26,9 @@ def as_json(report: Report) -> dict[str, Any]:
         "results": [_result(result) for result in report.results],
         "planned": list(report.planned),
         "left_out": list(report.left_out),
+        "warnings": [clean(sentence) for sentence in report.warnings],
+        "objections": [clean(sentence) for sentence in report.objections],
+        "drift": _drift(report.drift) if report.drift is not None else None,
         "summary": {status.value: count for status, count in report.counts.items()},
     }
 
@@ -46,7 +47,19 @@ def _result(result: Result) -> dict[str, Any]:
             {"source": clean(e.source), "digest": e.digest, "excerpt": clean(e.excerpt, EXCERPT)}
             for e in result.evidence
         ],
-        "waiver": None,
+        "waiver": _waiver(result.waiver) if result.waiver is not None else None,
+    }
+
+
+def _waiver(waiver: Waiver) -> dict[str, Any]:
+    return {key: clean(value) if isinstance(value, str) else value for key, value in asdict(waiver).items()}
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    return {
+        "baseline": drift.baseline,
+        "worse": drift.worse,
+        "differences": [{key: clean(value) for key, value in asdict(one).items()} for one in drift.differences],
     }
 
 
@@ -86,14 +99,3 @@ def as_junit(report: Report) -> bytes:
                 ElementTree.SubElement(case, kind, message=message, type=result.status.value).text = result.remedy
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
-
-
-def write(report: Report, folder: Path) -> None:
-    """Write report.json and junit.xml into `folder`; raises ClawkeepError when that is not possible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(as_json(report), indent=2, ensure_ascii=False) + "\n"
-        (folder / "report.json").write_text(text, encoding="utf-8")
-        (folder / "junit.xml").write_bytes(as_junit(report))
-    except OSError as problem:
-        raise ClawkeepError(f"the report cannot be written to {folder}: {problem.strerror}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from clawkeep.verdict import Status
 
@@ -45,8 +45,56 @@ class Excerpt:
 
 
 @dataclass(frozen=True)
+class Waiver:
+    """An exception that somebody answers for, as a report tells it: dates as YYYY-MM-DD, days counted from the run."""
+
+    scope: str  # the host, group or tier that it names
+    reason: str
+    owner: str
+    approved_by: str
+    ticket: str
+    created: str
+    expires: str
+    days_left: int
+    compensating: str
+
+
+class Change(StrEnum):
+    """How a result differs from the baseline's; declared from the worst down."""
+
+    NEW_FAILING = "new_failing"
+    NEWLY_UNMEASURED = "newly_unmeasured"
+    HOST_GONE = "host_gone"
+    FIXED = "fixed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One change since the baseline; `control` is empty where a whole host is meant."""
+
+    change: Change
+    host: str
+    control: str = ""
+    before: str = ""
+    now: str = ""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The comparison with an earlier report, which started at `baseline` (RFC 3339)."""
+
+    baseline: str
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def worse(self) -> bool:
+        """Whether anything of it is a turn for the worse."""
+        return any(one.change is not Change.FIXED for one in self.differences)
+
+
+@dataclass(frozen=True)
 class Result:
-    """One control on one host."""
+    """One control on one host; `waiver` is there exactly when the status is `waived`."""
 
     control: str
     title: str
@@ -57,6 +105,7 @@ class Result:
     message: str
     remedy: str
     evidence: tuple[Excerpt, ...] = ()
+    waiver: Waiver | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +113,8 @@ class Report:
     """A whole run. `left_out` are controls whose every test needs a vantage that was not asked for: not passed.
 
     `planned` are controls of the register that have no proof yet; `started` and `finished` are RFC 3339 in UTC.
+    `warnings` are sentences that change no status, such as a waiver about to expire; `objections` are sentences about
+    waivers and attestations that are not in order. `drift` is None where no baseline was given.
     """
 
     version: str
@@ -73,6 +124,9 @@ class Report:
     results: tuple[Result, ...]
     planned: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    objections: tuple[str, ...] = ()
+    drift: Drift | None = None
 
     @property
     def counts(self) -> Mapping[Status, int]:
@@ -92,4 +146,8 @@ class Report:
             found.add(Exit.UNMEASURED)
         if not self.hosts or not all(host.reached for host in self.hosts):
             found.add(Exit.UNMEASURED)
+        if self.objections:
+            found.add(Exit.WAIVERS)
+        if self.drift is not None and self.drift.worse:
+            found.add(Exit.DRIFT)
         return next(status for status in PRECEDENCE if status in found)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from clawkeep.errors import ClawkeepError
-from clawkeep.report import machine, terminal
+from clawkeep.report import files, machine, terminal
 from clawkeep.report.model import Excerpt, Exit, HostRow, Report, Result
 from clawkeep.report.sanitise import clean
 from clawkeep.verdict import Status
@@ -123,7 +123,7 @@ def test_hostile_text_reaches_no_terminal():
 
 def test_hostile_text_reaches_no_document(tmp_path):
     hostile = report(result(Status.FAIL, HOSTILE, host=HOSTILE), hosts=(HostRow(HOSTILE, "t", True, HOSTILE),))
-    machine.write(hostile, tmp_path / "out")
+    files.write(hostile, {}, tmp_path / "out")
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "\x1b" not in data["results"][0]["message"]
     suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot().find("testsuite")  # noqa: S314 - our own file
@@ -153,4 +153,4 @@ def test_the_summary_always_tells_the_counts_and_colours_only_a_terminal():
 def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ClawkeepError, match="cannot be written"):
-        machine.write(report(result(Status.PASS)), tmp_path / "file")
+        files.write(report(result(Status.PASS)), {}, tmp_path / "file")
