@@ -75,6 +75,9 @@ def test_the_json_has_the_shape_of_the_contract():
         ],
         "planned": ["AGT-07"],
         "left_out": ["NET-02"],
+        "warnings": [],
+        "objections": [],
+        "drift": None,
         "summary": {
             "pass": 0,
             "fail": 1,
