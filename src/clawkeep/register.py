@@ -112,7 +112,7 @@ def read_page(path: Path) -> Control:
 
 
 def _unknown(maps: Mapping[str, Sequence[str]]) -> str:
-    """What of a page's mapping the lists of frameworks do not know, as the end of a sentence; empty when all is known."""
+    """What of a page's mapping the frameworks' lists do not know, as the end of a sentence; empty when all is known."""
     known = frameworks.load()
     for key, ids in maps.items():
         if key not in known:

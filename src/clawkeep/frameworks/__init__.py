@@ -1,8 +1,8 @@
 """The frameworks that pages map to: their ids, in our own words, and why an id has no control.
 
-One YAML file a framework: `name`, `version`, `ids` (id: what it asks for in a few words, or nothing where the id says it
-itself), and `not_mapped`, a list of `{ids, in_scope, reason}`. An entry of `not_mapped` is an id or the beginning of
-some at a dot: `"7"` means 7.1, 7.2 ... Only ids and our own words are kept here, no framework's text.
+One YAML file a framework: `name`, `version`, `ids` (id: what it asks for in a few words, or nothing where the id says
+it itself), and `not_mapped`, a list of `{ids, in_scope, reason}`. An id there may be the beginning of several, up to a
+dot: `"7"` means 7.1, 7.2 and so on. Only ids and our own words are kept here, no framework's text.
 """
 
 from __future__ import annotations
