@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from clawkeep import cli, cli_controls, coverage, frameworks, register, repo, tiers_page
+from clawkeep.register import Control, Proof, Severity
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -103,7 +104,7 @@ def test_coverage_tells_every_framework_both_ways(clawkeep: Run) -> None:
         assert f"({framework.key})" in out
     said = " ".join(out.split())
     assert "5.32 no engine socket is mounted MNT-01 " in said
-    assert "1.1.3 dockerd is audited HST-06* " in said
+    assert "1.1.3 dockerd is audited HST-06" in said
     assert "out of scope the host is in no swarm (DKR-02) 7.1 as few swarm managers as needed; " in said
     assert "Controls that no framework asks for: BGL-04, WEB-06, WEB-07." in said
 
@@ -127,13 +128,18 @@ def test_tables_fold_on_a_narrow_terminal_and_lose_nothing(width: int) -> None:
         assert control in printed
 
 
-def test_an_id_without_a_reason_is_told_as_such() -> None:
-    framework = frameworks.Framework("f", "A framework", "1", {"1.1": "the first"}, ())
-    out = Console(file=io.StringIO(), width=100)
-    cli_controls.show_coverage([coverage.of(framework, {})], out)
+def test_what_is_planned_is_marked_and_what_has_no_reason_is_told() -> None:
+    framework = frameworks.Framework("f", "A framework", "1", {"1.1": "the first", "1.2": "the second"}, ())
+    some = {
+        name: Control(name, "It holds", 1, Severity.HIGH, proof, True, "play", {"f": ("1.1",)})
+        for name, proof in (("NET-01", Proof.AUTOMATED), ("NET-02", Proof.PLANNED))
+    }
+    out = Console(file=io.StringIO(), width=120)
+    cli_controls.show_coverage([coverage.of(framework, some)], out)
     printed = " ".join(out.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "0 of 1 ids in scope are mapped (0 %)" in printed
-    assert "in scope no reason is given 1.1 the first" in printed
+    assert "1 of 2 ids in scope are mapped (50 %)" in printed
+    assert "1.1 the first NET-01 NET-02* " in printed
+    assert "in scope no reason is given 1.2 the second" in printed
 
 
 def test_the_help_teaches(clawkeep: Run) -> None:
