@@ -12,10 +12,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from clawkeep import cli_papers, drift, inventory, papers, register, repo, tiers
+from clawkeep import cli_controls, cli_papers, console, drift, inventory, papers, register, repo, tiers
 from clawkeep.errors import ClawkeepError, NotInOrder
 from clawkeep.evidence import store
 from clawkeep.observe import observe
@@ -32,12 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-controls = typer.Typer(help="The register of controls.", no_args_is_help=True)
-app.add_typer(controls, name="controls")
+app.add_typer(cli_controls.app, name="controls")
 app.add_typer(cli_papers.waivers, name="waivers")
 app.command("attest")(cli_papers.attest)
-
-LOG_WIDTH = 200  # columns where there is no terminal to ask
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
@@ -78,11 +73,6 @@ stale, or breaks a rule
 
 The worst finding decides in the order 4, 2, 1, 3, 0.
 """
-
-
-def _console() -> Console:
-    """Standard output: colours and the window's width on a terminal, plain wide lines in a log."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def _version(wanted: bool) -> None:
@@ -179,7 +169,7 @@ def verify(
         result = dataclasses.replace(result, drift=drift.compare(before, drift.of(result)))
     if report is not None:
         files.write(result, everything, report)
-    terminal.show(result, _console(), report)
+    terminal.show(result, console.stdout(), report)
     raise typer.Exit(int(result.exit_status))
 
 
@@ -190,28 +180,8 @@ def diff(
 ) -> None:
     """Tell how a later report differs from an earlier one; ends with 3 when it is worse, 0 otherwise."""
     found = drift.compare(drift.read(before), drift.read(after))
-    terminal.show_drift(found, _console())
+    terminal.show_drift(found, console.stdout())
     raise typer.Exit(int(Exit.DRIFT if found.worse else Exit.GREEN))
-
-
-@controls.command("list")
-def controls_list() -> None:
-    """List the register: id, lowest tier, severity, how it is proved, title."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("id", "tier", "severity", "proof", "title"):
-        table.add_column(heading)
-    for control in register.load(repo.find().controls).values():
-        table.add_row(control.id, str(control.tier), control.severity, control.proof, escape(control.title))
-    _console().print(table)
-
-
-@controls.command("show")
-def controls_show(control: Annotated[str, typer.Argument(metavar="ID", help="Such as NET-04.")]) -> None:
-    """Print a control's page: the promise, why, how it is set, proved, broken, and what to do by hand."""
-    known = register.load(repo.find().controls)
-    if control not in known:
-        raise ClawkeepError(f"there is no control {control}: `clawkeep controls list` names them all")
-    typer.echo(known[control].page.read_text(encoding="utf-8"), nl=False)
 
 
 def _mount_lab() -> None:

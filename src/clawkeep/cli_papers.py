@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from clawkeep import attestations, inventory, papers, register, repo, sshsig
 from clawkeep.attestations import Attestation
 from clawkeep.entries import Hosts
-from clawkeep.errors import ClawkeepError
-from clawkeep.register import sentence
+from clawkeep.errors import ClawkeepError, sentence
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
 from clawkeep.run import now, today

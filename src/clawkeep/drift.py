@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.register import sentence
+from clawkeep.errors import ClawkeepError, sentence
 from clawkeep.report.model import SCHEMA, Change, Difference, Drift, Report
 from clawkeep.report.sanitise import clean
 from clawkeep.verdict import Status
