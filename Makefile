@@ -25,12 +25,19 @@ setup-lab: ## Install what the safe lab needs too (QEMU, nmap ...; root)
 
 .PHONY: check
 check: setup ## Lint and unit tests; no host, no root, under a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
+
+.PHONY: lint
+lint:
 	ruff format --check .
 	ruff check .
 	mypy
 	yamllint --strict .
 	ansible-lint --offline --strict
-	pytest -q
+
+.PHONY: unit
+unit:
+	pytest -q -n auto --dist loadfile
 
 .PHONY: demo
 demo: setup-lab ## Boot the safe lab, converge tier 1, verify it, and leave the host up for a look
