@@ -32,6 +32,10 @@ check: setup ## Lint and unit tests; no host, no root, under a minute
 	ansible-lint --offline --strict
 	pytest -q
 
+.PHONY: browser
+browser: setup-lab ## The HTML report in headless Chromium, hostile text and all; a minute, no host
+	pytest -q tests/browser -m browser
+
 .PHONY: demo
 demo: setup-lab ## Boot the safe lab, converge tier 1, verify it, and leave the host up for a look
 	scripts/demo $(SCENARIO)
