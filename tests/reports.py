@@ -120,20 +120,20 @@ def rich() -> Report:
     )
 
 
-def hostile() -> tuple[Report, dict[str, Control]]:
-    """`rich` with hostile text in every place that a host, an inventory or a waiver file fills."""
+def hostile(text: str = HOSTILE) -> tuple[Report, dict[str, Control]]:
+    """`rich` with this text in every place that a host, an inventory or a waiver file fills."""
     bad = {
-        "message": HOSTILE,
-        "tier": HOSTILE,
-        "evidence": (Excerpt(HOSTILE, HOSTILE, HOSTILE), excerpt("cat", HOSTILE * 30)),
+        "message": text,
+        "tier": text,
+        "evidence": (Excerpt(text, text, text), excerpt("cat", text * 30)),
     }
     people = ("scope", "reason", "owner", "approved_by", "ticket", "created", "expires", "compensating")
     results = [
         result(
             status,
             f"NET-{number:02}",
-            HOSTILE,
-            **bad | {"waiver": waiver(3, **dict.fromkeys(people, HOSTILE)) if status is Status.WAIVED else None},
+            text,
+            **bad | {"waiver": waiver(3, **dict.fromkeys(people, text)) if status is Status.WAIVED else None},
         )
         for number, status in enumerate(Status, start=1)
     ]
@@ -141,14 +141,14 @@ def hostile() -> tuple[Report, dict[str, Control]]:
         *results,
         *(result(Status.FAIL, "CTR-01", f"{formula} host", message=formula) for formula in FORMULAS),
         hosts=(
-            HostRow(HOSTILE, HOSTILE, True),
+            HostRow(text, text, True),
             *(HostRow(f"{formula} host", "tier1_x", True) for formula in FORMULAS),
-            HostRow(HOSTILE + "2", "tier1_x", False, HOSTILE),
+            HostRow(text + "2", "tier1_x", False, text),
         ),
         planned=("AGT-07",),
-        warnings=(HOSTILE,),
-        objections=(HOSTILE,),
-        drift=Drift(HOSTILE, (Difference(Change.NEW_FAILING, HOSTILE, "NET-02", HOSTILE, HOSTILE),)),
+        warnings=(text,),
+        objections=(text,),
+        drift=Drift(text, (Difference(Change.NEW_FAILING, text, "NET-02", text, text),)),
     )
     return report, dict(REGISTER)
 

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import deque
 from pathlib import Path
@@ -24,6 +25,15 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check"),
     "--remote-debugging-pipe",  # commands on descriptor 3, answers on 4, each ended by a NUL
 )
+
+# Puts the pipes where Chromium wants them, then becomes it.
+_MOVE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
 
 
 def binary() -> str:
@@ -45,10 +55,9 @@ class Chromium:
         self._profile = tempfile.mkdtemp(prefix="clawkeep-chromium-")
         commands, self._write = os.pipe()
         self._read, answers = os.pipe()
-        # The shell only moves the pipes to the descriptors that Chromium wants.
-        move = f'exec 3<&{commands} 4>&{answers}; exec "$@"'
+        browser = (path, *FLAGS, f"--user-data-dir={self._profile}", "about:blank")
         self._process = subprocess.Popen(
-            ["sh", "-c", move, "sh", path, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
+            [sys.executable, "-c", _MOVE, str(commands), str(answers), *browser],
             pass_fds=(commands, answers),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -58,6 +67,7 @@ class Chromium:
         os.close(answers)
         self._buffer = b""
         self._number = 0
+        self._scripts = True
         self._session: str | None = None
         self.events: deque[dict[str, Any]] = deque()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -120,7 +130,8 @@ class Chromium:
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
         self.wait_for("Page.loadEventFired")
-        self.settle()
+        if self._scripts:
+            self.settle()
 
     def settle(self) -> None:
         """Until the page has drawn two frames and every timer of up to 200 ms has run."""
@@ -154,6 +165,7 @@ class Chromium:
         calm = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.call("Emulation.setEmulatedMedia", media="", features=[scheme, calm])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self._scripts = scripts
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
         """Save what is seen as a PNG; `whole` is the page from top to bottom."""
@@ -174,7 +186,8 @@ class Chromium:
         told = []
         for event in self.events:
             if event.get("method") == "Runtime.exceptionThrown":
-                told.append(json.dumps(event["params"]["exceptionDetails"])[:500])
+                details = event["params"]["exceptionDetails"]
+                told.append(details.get("exception", {}).get("description", details["text"]))
             if event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] in {"error", "warning"}:
                 told.append(event["params"]["entry"]["text"])
         return told

@@ -24,7 +24,8 @@ from clawkeep.report.sanitise import EXCERPT, clean
 from clawkeep.verdict import Status
 
 VERSION = "1.1.3"
-NS = "urn:clawkeep:oscal"  # of our own properties
+NS = "https://clawkeep.example/ns/oscal"  # of our own properties; a name, not a page
+UNRATED = "http://csrc.nist.gov/ns/oscal/unknown"  # NIST's word for a severity by no published system
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, NS)  # of every id in these files
 
 Object = dict[str, Any]
@@ -204,7 +205,7 @@ class _Results:
             "characterizations": [
                 {
                     "origin": self._origin(),
-                    "facets": [{"name": "severity", "system": NS, "value": _line(result.severity)}],
+                    "facets": [{"name": "severity", "system": UNRATED, "value": _line(result.severity)}],
                 }
             ],
         }
@@ -236,8 +237,7 @@ class _Results:
 
     def _statement(self, result: Result) -> str:
         control = self.register.get(result.control)
-        why = page.sections(control.body).get("Why", "") if control else ""
-        return " ".join(why.partition("\n\n")[0].split()) or _prose(result.title)
+        return page.paragraph(control, "Why") if control else _prose(result.title)
 
     def _finding(self, control: str, groups: Sequence[Sequence[Result]]) -> Object | None:
         results = self.by_control[control]

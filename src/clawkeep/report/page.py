@@ -1,4 +1,4 @@
-"""A control's page, as reports show it: its sections, its promise in one paragraph, its prose as safe HTML."""
+"""A control's page as reports show it: its promise in one paragraph, its reason, its prose as safe HTML."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import re
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from clawkeep import pages
 from clawkeep.register import Control
 
 _RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:)[^)\s]*\)")
 
 
-def sections(body: str) -> dict[str, str]:
-    """The text of each `## ` section by its heading, in the page's order."""
-    parts = re.split(r"^##[ \t]+(.+?)[ \t]*$", body, flags=re.M)
-    return {heading: text.strip() for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
-
-
-def promise(control: Control) -> str:
-    """The first paragraph of the page's promise on one line; the title where the page has none."""
-    first = sections(control.body).get("Promise", "").partition("\n\n")[0]
+def paragraph(control: Control, section: str) -> str:
+    """The first paragraph of a section of the page on one line; the control's title where there is none."""
+    first = pages.sections(control.body).get(section, "").partition("\n\n")[0]
     return " ".join(first.split()) or control.title
 
 

@@ -62,10 +62,8 @@ def _rules(told: list[Result], register: Mapping[str, Control]) -> list[dict[str
     """The register's controls, without those that nothing proves yet, and then what only the results know."""
     rules = {name: _rule(control) for name, control in register.items() if control.proof is not Proof.PLANNED}
     for result in told:
-        rules.setdefault(
-            result.control,
-            {"id": result.control, "shortDescription": {"text": _text(result.title) or result.control}},
-        )
+        if result.control not in rules:
+            rules[result.control] = _stray(result)
     return list(rules.values())
 
 
@@ -75,18 +73,29 @@ def _rule(control: Control) -> dict[str, Any]:
     return {
         "id": control.id,
         "shortDescription": {"text": control.title},
-        "fullDescription": {"text": page.promise(control)},
+        "fullDescription": {"text": page.paragraph(control, "Promise")},
         "help": {
             "text": f"{body}\n\nRemedy: {control.remedy}",
             "markdown": f"{body}\n\n**Remedy:** `{control.remedy}`",
         },
         "defaultConfiguration": {"level": _LEVELS[control.severity]},
         "properties": {
-            "tags": ["security", f"area/{words.area(control.id)}", f"tier/{control.tier}", *frameworks][:TAGS],
+            "tags": ["security", f"area/{control.area}", f"tier/{control.tier}", *frameworks][:TAGS],
             "precision": "very-high",
             "problem.severity": _LEVELS[control.severity].replace("note", "recommendation"),
             "security-severity": _SCORES[control.severity],
         },
+    }
+
+
+def _stray(result: Result) -> dict[str, Any]:
+    """The rule of a control that the register does not have, as far as its result tells it."""
+    title = _text(result.title) or clean(result.control)
+    return {
+        "id": result.control,
+        "shortDescription": {"text": title},
+        "fullDescription": {"text": title},
+        "help": {"text": f"{title}. Remedy: {_text(result.remedy)}"},
     }
 
 

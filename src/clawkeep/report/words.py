@@ -29,14 +29,6 @@ AREAS: Mapping[str, str] = {
     "BGL": "Break glass",
 }
 
-FRAMEWORKS: Mapping[str, str] = {
-    "cis_docker": "CIS Docker",
-    "cis_controls": "CIS Controls",
-    "nist_800_190": "NIST 800-190",
-    "owasp_asi": "OWASP ASI",
-    "openclaw": "OpenClaw audit",
-}
-
 STATUSES: Mapping[Status, tuple[str, str]] = {
     Status.FAIL: ("Fail", "The promise is broken on this host."),
     Status.ERROR: ("Error", "The measurement itself broke. Nothing is known, so this is not a pass."),

@@ -55,6 +55,16 @@ def test_the_real_register_makes_valid_rules():
         assert not re.search(r"\]\((?!https?:)", rule["help"]["markdown"]), rule["id"]  # a relative link leads nowhere
 
 
+def test_every_rule_has_what_code_scanning_requires():
+    rules = run(reports.rich())["tool"]["driver"]["rules"]
+    strays = [rule["id"] for rule in rules if rule["id"] not in reports.REGISTER]
+    assert strays  # controls that the register does not have are among them
+    for rule in rules:
+        assert rule["shortDescription"]["text"]
+        assert rule["fullDescription"]["text"]
+        assert "--tags" in rule["help"]["text"]
+
+
 def test_the_schema_can_refuse():
     log = json.loads(sarif.as_sarif(reports.rich(), reports.REGISTER))
     log["runs"][0]["results"][0]["level"] = "fatal"

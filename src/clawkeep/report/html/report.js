@@ -361,7 +361,11 @@
   heat.addEventListener("keydown", (event) => {
     const target = cellOf(event.target);
     if (!target) return;
-    if (event.key === "Enter") target.click();
+    if (event.key === "Enter") {
+      event.preventDefault(); // or the same key would close the result that has the focus by then
+      target.click();
+      return;
+    }
     const at = [lines.indexOf(Number(target.dataset.host)), columns.indexOf(Number(target.dataset.control))];
     if (event.key === "Home") at[1] = 0;
     else if (event.key === "End") at[1] = WIDTH - 1;

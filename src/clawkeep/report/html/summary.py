@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from clawkeep import frameworks
 from clawkeep.register import Control, Severity
 from clawkeep.report import page, words
 from clawkeep.report.model import Change, Difference, HostRow, Report, Result, Waiver
@@ -127,7 +128,9 @@ class View:
     known: frozenset[str]
     words: Mapping[Status, tuple[str, str]] = field(default_factory=lambda: words.STATUSES)
     change_words: Mapping[Change, str] = field(default_factory=lambda: words.CHANGES)
-    frameworks: Mapping[str, str] = field(default_factory=lambda: words.FRAMEWORKS)
+    frameworks: Mapping[str, str] = field(
+        default_factory=lambda: {key: f"{one.name} {one.version}" for key, one in frameworks.load().items()}
+    )
 
 
 def view(report: Report, register: Mapping[str, Control]) -> View:
