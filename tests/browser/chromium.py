@@ -35,7 +35,6 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-
 def binary() -> str:
     """The browser's path; without it the tests cannot say anything, and that is an error."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -120,7 +120,7 @@ def _waivers(report: Report) -> Iterator[str]:
             if waiver
             else [""] * 4
         )
-        expires = f"{literal(waiver.expires)}, {waiver.days_left} days left" if waiver else ""
+        expires = f"{literal(waiver.expires)}, {words.days_left(waiver.days_left)}" if waiver else ""
         cells = [f"{plain(result.control)} {plain(result.title)}", literal(result.host), *told, expires]
         yield "| " + " | ".join(cells) + " |"
 

@@ -81,6 +81,13 @@ def page_uri(control: str) -> str:
     return f"docs/controls/{quote(control, safe='')}.md"
 
 
+def days_left(days: int) -> str:
+    """What is left of a waiver, in words."""
+    if days < 0:
+        return f"expired {plural(-days, 'day')} ago"
+    return f"{plural(days, 'day')} left" if days else "today is its last day"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 host`, `2 hosts`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

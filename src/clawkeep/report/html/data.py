@@ -7,7 +7,7 @@ grid       a string a host: the digit of each control's status, `.` where there 
 details    a list a host: a list a result, in the order of the digits: message, then its evidence
 evidence   [source, digest, excerpt], -1 for an excerpt that had no room
 texts      what the numbers in `details` (message) and `evidence` point at
-waivers    [scope, reason, owner, approved by, ticket, created, expires, days left, compensating control]
+waivers    [scope, reason, owner, approved by, ticket, created, expires, what is left of it, compensating control]
 waived     {"host,control": number of the waiver}
 changes    {"host,control": change since the baseline}
 """
@@ -103,7 +103,9 @@ def encode(report: Report, register: Mapping[str, Control]) -> dict[str, Any]:
         "details": details,
         "evidence": cited,
         "texts": pool.texts,
-        "waivers": [[clean(v) if isinstance(v, str) else v for v in astuple(waiver)] for waiver in waivers],
+        "waivers": [
+            [clean(v) if isinstance(v, str) else words.days_left(v) for v in astuple(waiver)] for waiver in waivers
+        ],
         "waived": waived,
         "changes": _changes(report, {name: n for n, name in enumerate(by_host)}, columns),
     }

@@ -160,7 +160,7 @@
     return make(
       "div",
       { class: "body" },
-      waiver ? part("Waiver", make("p", {}, make("bdi", {}, waiver[1])), make("p", {}, make("small", {}, `Owner ${waiver[2]}, approved by ${waiver[3]}, ${waiver[4]}, until ${waiver[6]} (${waiver[7]} days left)`))) : null,
+      waiver ? part("Waiver", make("p", {}, make("bdi", {}, waiver[1])), make("p", {}, make("small", {}, `Owner ${waiver[2]}, approved by ${waiver[3]}, ${waiver[4]}, until ${waiver[6]} (${waiver[7]})`))) : null,
       change ? part("Since the baseline", change) : null,
       part("Remedy", make("code", {}, remedy)),
       part(

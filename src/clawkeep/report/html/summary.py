@@ -123,7 +123,7 @@ class View:
     differences_more: int
     baseline: str
     waivers: tuple[Exemption, ...]
-    unverified: tuple[tuple[str, str, str, bool], ...]
+    unverified: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     pages: tuple[Page, ...]
     known: frozenset[str]
     words: Mapping[Status, tuple[str, str]] = field(default_factory=lambda: words.STATUSES)
@@ -262,11 +262,18 @@ def _waivers(results: Iterable[Result]) -> Iterator[Exemption]:
         )
 
 
-def _unverified(report: Report, register: Mapping[str, Control]) -> Iterator[tuple[str, str, str, bool]]:
-    """(id, title, why, has a page here) of each control that no host was judged by."""
-    for names, why in ((report.planned, "planned"), (report.left_out, "left out")):
-        for name in names:
-            yield clean(name), clean(register[name].title) if name in register else "", why, name in register
+def _unverified(report: Report, register: Mapping[str, Control]) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Why controls were judged on no host, and their (id, title)."""
+    reasons = (
+        ("Planned, no proof yet", report.planned),
+        ("Left out, another vantage than inside was not asked for", report.left_out),
+    )
+    for why, names in reasons:
+        if names:
+            yield (
+                why,
+                tuple((clean(name), clean(register[name].title) if name in register else "") for name in names),
+            )
 
 
 def _pages(report: Report, register: Mapping[str, Control]) -> Iterator[Page]:
