@@ -94,7 +94,10 @@ def verify(
         Path | None, typer.Option(metavar="DIR", help="Keep what was measured in this new folder.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write report.json and junit.xml into this folder.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the report into this folder: HTML, JSON, JUnit, SARIF, OSCAL, CSV, Markdown."
+        ),
     ] = None,
 ) -> None:
     """Judge the hosts of an inventory, or recorded evidence; ends the program with the exit status of the contract."""
