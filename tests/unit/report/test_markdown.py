@@ -101,5 +101,12 @@ def test_a_cell_stays_one_cell(said):
     assert cells[0].replace("<code>", "").replace("</code>", "").replace("\\ |", "\\|").strip() == said
 
 
+@pytest.mark.parametrize("said", ["a|b", r"a\|b", r"a\\|b", r"\\\|", "|"])
+def test_a_cell_stays_one_cell_where_a_backslash_escapes_a_backslash(said):
+    """GitHub's scanner takes two backslashes for one escaped character, and a bar behind them for the cell's end."""
+    cells = re.findall(r"(?:\\[!-/:-@\[-`{-~]|[^|])+", f"{markdown.literal(said)}|end")
+    assert cells == [markdown.literal(said), "end"]
+
+
 def test_text_is_escaped_for_running_prose():
     assert markdown.plain("a_b *c* [d](e) <f> #1 @g") == r"a\_b \*c\* \[d\]\(e\) \<f\> \#1 \@g"
