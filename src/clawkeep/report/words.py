@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from clawkeep.register import Severity
+from clawkeep.report import terminal
 from clawkeep.report.model import Change, Result
 from clawkeep.verdict import Status
 
@@ -40,12 +41,7 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     Status.NOT_REQUIRED: ("Not required", "A higher tier's promise; this host's tier does not make it."),
 }
 
-CHANGES: Mapping[Change, str] = {
-    Change.NEW_FAILING: "Newly failing",
-    Change.NEWLY_UNMEASURED: "Newly unmeasured",
-    Change.HOST_GONE: "Host gone",
-    Change.FIXED: "Fixed",
-}
+CHANGES: Mapping[Change, str] = {change: name.capitalize() for change, (name, _) in terminal.CHANGES.items()}
 
 UNMEASURED = frozenset({Status.ERROR, Status.INCONCLUSIVE})
 FINDINGS = frozenset({Status.FAIL, *UNMEASURED})  # what keeps a run from being green

@@ -16,13 +16,13 @@ from clawkeep.report.model import Change, Difference, HostRow, Report, Result, W
 from clawkeep.report.sanitise import clean
 from clawkeep.report.terminal import MEANINGS
 from clawkeep.verdict import Status
+from clawkeep.waivers import SOON
 
 HOSTS = 60  # rows of the table of hosts, the worst first; the map has all of them
 GROUPS = 15  # controls of "What needs attention" that are open; the others are behind one click
 PLACES = 12  # hosts named under one control, fewer where many controls need attention
 FEW_PLACES = 4
 CHANGES = 200  # rows of the table of changes
-SOON = 14  # days before its end from which a waiver is marked
 LONG = 90  # days that fill a waiver's meter
 
 # From left to right in every bar: what must be seen first. What a host does not owe is in no bar.
