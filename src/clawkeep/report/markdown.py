@@ -49,13 +49,12 @@ def _bounded(lines: Iterable[str]) -> Iterator[str]:
 
 def _lines(report: Report, register: Mapping[str, Control]) -> Iterator[str]:
     end = report.exit_status
-    meaning = MEANINGS[end]
     reached = sum(host.reached for host in report.hosts)
-    yield f"## {SIGNS[end]} Clawkeep: {meaning}"
+    yield f"## {SIGNS[end]} Clawkeep: {words.headline(report)}"
     yield ""
     yield (
         f"{reached} of {words.plural(len(report.hosts), 'host')} measured, {report.started} to {report.finished}; "
-        f"exit status {int(end)}, clawkeep {plain(report.version)}."
+        f"exit status {int(end)}: {MEANINGS[end]}. clawkeep {plain(report.version)}."
     )
     yield ""
     counts = report.counts

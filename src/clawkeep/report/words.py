@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from clawkeep.register import Severity
 from clawkeep.report import terminal
-from clawkeep.report.model import Change, Result
+from clawkeep.report.model import Change, Report, Result
 from clawkeep.verdict import Status
 
 AREAS: Mapping[str, str] = {
@@ -70,6 +70,17 @@ def most_urgent_first(results: Iterable[Result], statuses: Iterable[Status]) -> 
     """The results with one of these statuses, fails before what is unmeasured, severe before mild."""
     wanted = frozenset(statuses)
     return sorted((result for result in results if result.status in wanted), key=urgency)
+
+
+def headline(report: Report) -> str:
+    """What a person must know first: never only the worst, so that an unmeasured host hides no broken promise."""
+    fails = report.counts[Status.FAIL]
+    unmeasured = sum(report.counts[status] for status in UNMEASURED)
+    told = [f"{plural(fails, 'promise')} {'is' if fails == 1 else 'are'} broken"] if fails else []
+    told += [f"{unmeasured:,} could not be measured"] if unmeasured else []
+    told = told or [terminal.MEANINGS[report.exit_status]]
+    sentence = ", ".join(told)
+    return sentence[0].upper() + sentence[1:]
 
 
 def page_uri(control: str) -> str:

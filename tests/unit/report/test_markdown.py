@@ -27,9 +27,9 @@ def html(source: str) -> str:
 def test_the_summary_tells_everything_that_a_reviewer_asks():
     said = text(reports.rich()).replace("\\", "")
     for part in (
-        "## 📜 Clawkeep: the waivers",
+        "## 📜 Clawkeep: 1 promise is broken, 3 could not be measured\n",
         "1 of 2 hosts measured",
-        "exit status 4",
+        "exit status 4: the waivers",
         "| 1 | 1 | 2 | 1 | 1 | 1 | 1 | 1 |",
         "NET-09 matches no host",
         "`beta: no route to host`",
@@ -51,7 +51,7 @@ def test_the_summary_tells_everything_that_a_reviewer_asks():
 
 def test_a_green_run_is_short():
     said = text(reports.of(reports.result(Status.PASS)))
-    assert said.startswith("## ✅ Clawkeep: every required control holds or is waived\n")
+    assert said.startswith("## ✅ Clawkeep: Every required control holds or is waived\n")
     assert "###" not in said
 
 

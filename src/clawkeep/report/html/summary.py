@@ -149,7 +149,7 @@ def view(report: Report, register: Mapping[str, Control]) -> View:
     severities = [*(s.value for s in Severity), *(s for s in by_severity if words.severity_rank(s) >= len(Severity))]
     return View(
         report=report,
-        headline=_headline(report),
+        headline=words.headline(report),
         meaning=MEANINGS[report.exit_status],
         verdict=report.exit_status.name.lower(),
         when=_moment(report.started),
@@ -178,17 +178,6 @@ def view(report: Report, register: Mapping[str, Control]) -> View:
         pages=tuple(_pages(report, register)),
         known=frozenset(register),
     )
-
-
-def _headline(report: Report) -> str:
-    """What a person must know first: never only the worst, so that an unmeasured host hides no broken promise."""
-    fails = report.counts[Status.FAIL]
-    unmeasured = sum(report.counts[status] for status in words.UNMEASURED)
-    told = [f"{words.plural(fails, 'promise')} {'is' if fails == 1 else 'are'} broken"] if fails else []
-    told += [f"{unmeasured:,} could not be measured"] if unmeasured else []
-    told = told or [MEANINGS[report.exit_status]]
-    sentence = ", ".join(told)
-    return sentence[0].upper() + sentence[1:]
 
 
 def _by(results: Iterable[Result], key: Callable[[Result], str]) -> dict[str, list[Result]]:
