@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from clawkeep import inventory, register, repo, tiers
+from clawkeep import cli_evidence, inventory, register, repo, tiers
+from clawkeep.console import stdout as _console
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
+from clawkeep.evidence.bundle import signature
 from clawkeep.observe import observe
 from clawkeep.report import files, terminal
 from clawkeep.report.model import Exit
@@ -32,8 +35,7 @@ app = typer.Typer(
 )
 controls = typer.Typer(help="The register of controls.", no_args_is_help=True)
 app.add_typer(controls, name="controls")
-
-LOG_WIDTH = 200  # columns where there is no terminal to ask
+app.add_typer(cli_evidence.app, name="evidence")
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
@@ -49,6 +51,8 @@ nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is ju
 
   clawkeep verify -i inventories/production --save-evidence evidence/today --report report/today
 
+  clawkeep verify -i inventories/production --save-evidence evidence/today --sign-key ~/.ssh/evidence
+
   clawkeep verify --evidence evidence/today
 
 [bold]Exit status[/bold] (the worst decides; the counts are always printed, so that a 2 hides no fail)
@@ -57,13 +61,9 @@ nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is ju
 
   1  a required control fails
 
-  2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage
+  2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage, \
+evidence that cannot be kept or signed as asked
 """
-
-
-def _console() -> Console:
-    """Standard output: colours and the window's width on a terminal, plain wide lines in a log."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def _version(wanted: bool) -> None:
@@ -103,6 +103,12 @@ def verify(
     save_evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep what was measured in this new folder.")
     ] = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYFILE", help="Sign the saved evidence with this ssh key (its file, or in ssh-agent)."),
+    ] = None,
+    allowed_signers: cli_evidence.AllowedSigners = None,
+    identity: cli_evidence.Identity = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write report.json and junit.xml into this folder.")
     ] = None,
@@ -116,19 +122,27 @@ def verify(
         )
     if evidence is not None and (limit or save_evidence):
         raise ClawkeepError("--limit and --save-evidence are for live hosts, they do not go with --evidence")
+    if sign_key is not None and save_evidence is None:
+        raise ClawkeepError("--sign-key signs what --save-evidence keeps: give both")
+    allowed = cli_evidence.allowed(allowed_signers, identity)
+    if allowed is not None and evidence is None:
+        raise ClawkeepError("--allowed-signers says whose recorded evidence counts: it goes with --evidence")
     # What can be wrong without a host is found before one is contacted.
     everything = register.load(checkout.controls)
     select(everything, selection.controls)
-    started = now()
+    key = signature.ready(sign_key) if sign_key is not None else None
+    if save_evidence is not None:
+        store.vacant(save_evidence)
+    started, bundle = now(), None
     if evidence is not None:
-        observations = store.load(evidence, tiers.load(checkout.tiers))
+        observations, bundle = cli_evidence.replayed(evidence, tiers.load(checkout.tiers), allowed)
     else:
         hosts = inventory.load(inventory_path or Path(), checkout, limit=limit)
         with Console(stderr=True).status(f"measuring {len(hosts.hosts)} hosts ..."):
             observations = observe(hosts, checkout, inside_only=inside_only)
         if save_evidence is not None:
-            store.save(save_evidence, observations, started)
-    result = evaluate(observations, selection, checkout=checkout, started=started)
+            bundle = cli_evidence.kept(save_evidence, observations, started, key)
+    result = replace(evaluate(observations, selection, checkout=checkout, started=started), bundle=bundle)
     if report is not None:
         files.write(result, everything, report)
     terminal.show(result, _console(), report)
