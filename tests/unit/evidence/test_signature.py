@@ -127,6 +127,12 @@ def test_a_signer_counts_for_the_time_that_the_bundle_names(save, key, allow):
             open_bundle(folder).author(Allowed(allow(key.file, options=options)))
 
 
+def test_a_signers_time_is_utc_wherever_it_is_looked_at(save, key, allow, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    options = 'valid-after="20260102030400Z",valid-before="20260102030500Z"'
+    assert open_bundle(save(key)).author(Allowed(allow(key.file, options=options))).signer
+
+
 @pytest.mark.parametrize("cut", [0, 1, 40, 200, -1, -30])
 def test_a_signature_that_was_cut(save, key, cut):
     folder = save(key)

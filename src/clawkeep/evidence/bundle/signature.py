@@ -160,8 +160,7 @@ def _checked(how: str, data: bytes, armour: bytes, *more: str) -> subprocess.Com
     with tempfile.NamedTemporaryFile(prefix="clawkeep-", suffix=".sig") as file:
         file.write(armour)
         file.flush()
-        purpose = () if how == "find-principals" else ("-n", NAMESPACE)
-        return _ssh_keygen("-Y", how, *purpose, "-s", file.name, *more, data=data)
+        return _ssh_keygen("-Y", how, "-n", NAMESPACE, "-s", file.name, *more, data=data)
 
 
 def _ssh_keygen(*arguments: str, data: bytes) -> subprocess.CompletedProcess[bytes]:
