@@ -11,11 +11,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from clawkeep import cli_evidence, inventory, register, repo, tiers
-from clawkeep.console import stdout as _console
+from clawkeep import cli_controls, cli_evidence, console, inventory, register, repo, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle import signature
@@ -33,8 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-controls = typer.Typer(help="The register of controls.", no_args_is_help=True)
-app.add_typer(controls, name="controls")
+app.add_typer(cli_controls.app, name="controls")
 app.add_typer(cli_evidence.app, name="evidence")
 
 VERIFY_HELP = """
@@ -145,28 +141,8 @@ def verify(
     result = replace(evaluate(observations, selection, checkout=checkout, started=started), bundle=bundle)
     if report is not None:
         files.write(result, everything, report)
-    terminal.show(result, _console(), report)
+    terminal.show(result, console.stdout(), report)
     raise typer.Exit(int(result.exit_status))
-
-
-@controls.command("list")
-def controls_list() -> None:
-    """List the register: id, lowest tier, severity, how it is proved, title."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("id", "tier", "severity", "proof", "title"):
-        table.add_column(heading)
-    for control in register.load(repo.find().controls).values():
-        table.add_row(control.id, str(control.tier), control.severity, control.proof, escape(control.title))
-    _console().print(table)
-
-
-@controls.command("show")
-def controls_show(control: Annotated[str, typer.Argument(metavar="ID", help="Such as NET-04.")]) -> None:
-    """Print a control's page: the promise, why, how it is set, proved, broken, and what to do by hand."""
-    known = register.load(repo.find().controls)
-    if control not in known:
-        raise ClawkeepError(f"there is no control {control}: `clawkeep controls list` names them all")
-    typer.echo(known[control].page.read_text(encoding="utf-8"), nl=False)
 
 
 def _mount_lab() -> None:

@@ -1,8 +1,20 @@
 """The error that a person gets to read."""
 
+from __future__ import annotations
+
+from pydantic import ValidationError
+
 
 class ClawkeepError(Exception):
     """Something that a person must put right before anything can be measured: one sentence with its remedy.
 
     The command line prints the sentence and ends with status 2, without a traceback.
     """
+
+
+def sentence(problem: ValidationError) -> str:
+    """The first thing that pydantic found wrong, as one sentence."""
+    error = problem.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(step) for step in error["loc"]) or "it"
+    shown = "" if error["type"] == "missing" else f" (it is {str(error['input'])[:80]!r})"
+    return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}{shown}"

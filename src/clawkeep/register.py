@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from clawkeep import frameworks
 from clawkeep.errors import ClawkeepError
+from clawkeep.errors import sentence as sentence  # the border's modules take it from here
 
 ID = re.compile(r"[A-Z]{3}-\d{2}")
-FRAMEWORKS = ("cis_docker", "cis_controls", "nist_800_190", "owasp_asi", "openclaw")
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, pattern=r"^[^\n]+$")]
 
@@ -53,6 +54,11 @@ class Control:
     body: str = field(default="", repr=False)
 
     @property
+    def area(self) -> str:
+        """The part of the id that names its subject: `NET`."""
+        return self.id.partition("-")[0]
+
+    @property
     def module_prefix(self) -> str:
         """How the file names of its tests begin: `test_net_03_`."""
         return f"test_{self.id.lower().replace('-', '_')}_"
@@ -68,7 +74,7 @@ class _FrontMatter(BaseModel):
     status: Literal["automated", "manual", "planned"]
     waivable: bool
     remedy: Text
-    maps: dict[Literal["cis_docker", "cis_controls", "nist_800_190", "owasp_asi", "openclaw"], list[Text]] = {}
+    maps: dict[str, list[Text]] = {}
 
 
 def read_page(path: Path) -> Control:
@@ -88,6 +94,9 @@ def read_page(path: Path) -> Control:
         raise ClawkeepError(f"{path}: {sentence(problem)}") from None
     if page.id != path.stem:
         raise ClawkeepError(f"{path} declares {page.id}; a page is named after its control")
+    unknown = _unknown(page.maps)
+    if unknown:
+        raise ClawkeepError(f"{path} maps {page.id} to {unknown}")
     return Control(
         id=page.id,
         title=page.title,
@@ -102,17 +111,23 @@ def read_page(path: Path) -> Control:
     )
 
 
+def _unknown(maps: Mapping[str, Sequence[str]]) -> str:
+    """What of a page's mapping the frameworks' lists do not know, as the end of a sentence; empty when all is known."""
+    known = frameworks.load()
+    for key, ids in maps.items():
+        if key not in known:
+            return f"{key}, which is no framework: they are {', '.join(known)}"
+        for name in ids:
+            if name not in known[key].ids:
+                return f"{key} {name}, which {known[key].name} {known[key].version} does not have"
+        if len(set(ids)) < len(ids):
+            return f"one id of {key} twice"
+    return ""
+
+
 def load(folder: Path) -> dict[str, Control]:
     """Every control of the register by id, in the order of ids; raises ClawkeepError at the first malformed page."""
     pages = sorted(folder.glob("*.md"))
     if not pages:
         raise ClawkeepError(f"the register {folder} has no page")
     return {control.id: control for control in map(read_page, pages)}
-
-
-def sentence(problem: ValidationError) -> str:
-    """The first thing that pydantic found wrong, as one sentence."""
-    error = problem.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(step) for step in error["loc"]) or "it"
-    shown = "" if error["type"] == "missing" else f" (it is {str(error['input'])[:80]!r})"
-    return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}{shown}"

@@ -108,13 +108,13 @@ class Lab:
         card = route["dev"]
         setting = f"/proc/sys/net/ipv4/conf/{card}/route_localnet"
         hand_over = f"""
-            ip route del local 127.0.0.1 table local; ip route del local 127.0.0.0/8 table local
+            ip address del 127.0.0.1/8 dev lo
             ip route add {target} via {via} dev {card} src {route["prefsrc"]}
             echo 1 > {setting}"""
         take_back = f"""
-            echo 0 > {setting}; ip route del {target} via {via}
-            ip route add local 127.0.0.0/8 dev lo table local src 127.0.0.1 scope host
-            ip route add local 127.0.0.1 dev lo table local src 127.0.0.1 scope host"""
+            echo 0 > {setting}
+            ip route del {target} via {via}
+            ip address add 127.0.0.1/8 dev lo"""
         try:
             done = self.at(place, "sh", "-ec", hand_over)
             assert done.returncode == 0, done.stderr

@@ -59,8 +59,8 @@ def test_a_neighbours_route_to_loopback_ends_at_the_guard(lab: Lab) -> None:
 def test_a_planted_setuid_program_gains_nothing_in_the_agent_container(lab: Lab) -> None:
     """CTR-04: a file that makes root of uid 1000 elsewhere changes nothing in the agent's container."""
     upper = lab.root("docker inspect --format '{{.GraphDriver.Data.UpperDir}}' openclaw").strip()
-    lab.root(f"mkdir --parents {upper}/opt/planted && install --mode=4755 /usr/bin/id {upper}/opt/planted/id")
-    assert lab.root("docker exec openclaw /opt/planted/id --user").strip() == "1000"
+    lab.root(f"install --mode=4755 /usr/bin/id {upper}/planted")
+    assert lab.root("docker exec openclaw /planted --user").strip() == "1000"
     free = (
         "docker run --rm --user 1000 --security-opt no-new-privileges=false --volume /opt/planted:/opt/planted"
         " --entrypoint /opt/planted/id clawkeep/probe:1 --user"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.systemd import units
+from clawkeep.evidence.untrusted import boolean, integer, mapping, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
 NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
@@ -46,15 +47,15 @@ class Accounts:
         """Read the inside evidence; raises `Unmeasured` when the accounts were not listed."""
         everyone = tuple(
             Account(
-                shape.text(row, "name", "an account"),
-                shape.number(row, "uid", "an account"),
-                shape.number(row, "gid", "an account"),
-                shape.text(row, "group", "an account"),
-                tuple(shape.texts(row.get("groups"), "an account's groups")),
-                shape.text(row, "shell", "an account"),
-                shape.text(row, "login", "an account"),
+                text(row.get("name"), "the name of an account"),
+                integer(row.get("uid"), "the uid of an account"),
+                integer(row.get("gid"), "the gid of an account"),
+                text(row.get("group"), "the primary group of an account"),
+                texts(row.get("groups"), "the groups of an account"),
+                text(row.get("shell"), "the shell of an account"),
+                text(row.get("login"), "the login of an account"),
             )
-            for row in shape.rows(host.inside.fact("accounts"), "the list of accounts")
+            for row in rows(host.inside.fact("accounts"), "the list of accounts")
         )
         if not any(account.uid == 0 for account in everyone):
             raise Unmeasured("the list of accounts does not even have root")
@@ -110,29 +111,29 @@ class Accounts:
         names = {agent.name for agent in self.agents(uid)}
         found = [
             f"{name} lingers: its user manager starts at boot"
-            for name in shape.texts(self.document.fact("lingering"), "the lingering accounts")
+            for name in texts(self.document.fact("lingering"), "the lingering accounts")
             if name in names
         ]
         found += [
             f"{path} is a unit of the agent's own user manager"
-            for path in shape.texts(self.document.fact("user-units"), "the user units")
+            for path in texts(self.document.fact("user-units"), "the user units")
         ]
         found += [
             f"process {row.get('pid')} ({row.get('name')}) runs under the agent's user manager"
             for row in self._processes()
-            if f"/user@{uid}.service/" in shape.text(row, "cgroup", "a process")
+            if f"/user@{uid}.service/" in text(row.get("cgroup"), "the cgroup of a process")
         ]
         return found
 
     def schedules(self) -> list[str]:
         """Sentences about time tables that the account may write, by the tools' own answer."""
-        tried = shape.mapping(self._experiments().get("schedule"), "the attempt to use crontab and at")
+        tried = mapping(self._experiments().get("schedule"), "the attempt to use crontab and at")
         found = []
         for tool in ("crontab", "at"):
-            answer = shape.mapping(tried.get(tool), f"the answer of {tool}")
+            answer = mapping(tried.get(tool), f"the answer of {tool}")
             if answer.get("present") is False:
                 continue
-            said = shape.text(answer, "says", f"the answer of {tool}").lower()
+            said = text(answer.get("says"), f"the words of {tool}").lower()
             if answer.get("status") == 0 or "no crontab for" in said:
                 found.append(f"the agent's account may use {tool}")
             elif not any(word in said for word in ("not allowed", "do not have permission", "permission denied")):
@@ -147,11 +148,11 @@ class Accounts:
         `Unmeasured` unless the same attempt succeeds where it should: by root there, by the account in its own state.
         """
         tried = self._experiments()
-        state = shape.mapping(tried.get("state"), "the attempt on the agent's state")
+        state = mapping(tried.get("state"), "the attempt on the agent's state")
         if state.get("write") != "ok":
             raise Unmeasured(f"the agent's account could not write its own state either: {state.get('write')}")
-        as_agent = shape.mapping(tried.get("writes"), "the attempts to write")
-        as_root = shape.mapping(tried.get("writes-as-root"), "root's attempts to write")
+        as_agent = mapping(tried.get("writes"), "the attempts to write")
+        as_root = mapping(tried.get("writes-as-root"), "root's attempts to write")
         if "/etc" not in as_agent:
             raise Unmeasured("no attempt to write to /etc was made")
         found = []
@@ -166,10 +167,10 @@ class Accounts:
 
     def loose_units(self) -> list[str]:
         """Sentences about system services of the account that are not confined, running or not."""
-        named = shape.texts(self.document.fact("agent-units"), "the units of the agent's account")
+        named = texts(self.document.fact("agent-units"), "the units of the agent's account")
         if not named:
             return []
-        shown = shape.units(self.document.lines("agent-unit-properties"))
+        shown = units(self.document.lines("agent-unit-properties"))
         found = []
         for unit in named:
             properties = shown.get(unit.replace("@.service", "@clawkeep.service"))
@@ -188,11 +189,12 @@ class Accounts:
             f"process {row.get('pid')} ({row.get('name')}) of the agent's account runs on the host in"
             f" {row.get('cgroup')} and may gain privileges"
             for row in self._processes()
-            if not shape.flag(row, "contained", "a process") and not shape.flag(row, "no-new-privs", "a process")
+            if not boolean(row.get("contained"), "contained of a process")
+            and not boolean(row.get("no-new-privs"), "no-new-privs of a process")
         ]
 
-    def _processes(self) -> list[Mapping[str, Any]]:
-        return shape.rows(self.document.fact("agent-processes"), "the agent's processes")
+    def _processes(self) -> tuple[Mapping[str, Any], ...]:
+        return rows(self.document.fact("agent-processes"), "the agent's processes")
 
     def _experiments(self) -> Mapping[str, Any]:
-        return shape.mapping(self.document.json("agent-experiments"), "the experiments as the agent's account")
+        return mapping(self.document.json("agent-experiments"), "the experiments as the agent's account")

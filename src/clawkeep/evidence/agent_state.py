@@ -11,7 +11,7 @@ from typing import Self
 from clawkeep.evidence.collect.mounts import PROJECT
 from clawkeep.evidence.containers import Containers
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.untrusted import boolean, get, integer, mapping, sequence, text, texts
+from clawkeep.evidence.untrusted import boolean, integer, mapping, sequence, text, texts
 from clawkeep.verdict import Unmeasured
 
 SECRET = re.compile(
@@ -40,17 +40,17 @@ class Entry:
     def parse(cls, value: object, tree: str) -> Self:
         """One entry as the collector recorded it."""
         raw = mapping(value, f"an entry of {tree}")
-        path = text(get(raw, "path", f"an entry of {tree}"), f"a path in {tree}")
+        path = text(raw.get("path"), f"a path in {tree}")
         what = f"{tree}/{path}"
-        written = text(get(raw, "mode", what), f"the mode of {what}")
+        written = text(raw.get("mode"), f"the mode of {what}")
         if not re.fullmatch(r"[0-7]{3,5}", written):
             raise Unmeasured(f"the mode of {what} is {written!r}")
         return cls(
             path=path,
-            kind=text(get(raw, "kind", what), f"the kind of {what}"),
+            kind=text(raw.get("kind"), f"the kind of {what}"),
             mode=int(written, 8),
-            uid=integer(get(raw, "uid", what), f"the owner of {what}"),
-            acl=texts(raw.get("acl"), f"the ACL of {what}"),
+            uid=integer(raw.get("uid"), f"the owner of {what}"),
+            acl=texts(raw.get("acl") or [], f"the ACL of {what}"),
             target=text(raw.get("target", ""), f"the target of {what}"),
             links=integer(raw.get("links", 1), f"the links of {what}"),
         )
@@ -208,10 +208,10 @@ def _leaves(entry: Entry) -> bool:
 def _trees(value: object) -> Iterator[Tree]:
     for item in sequence(value, "the trees of agent state"):
         raw: Mapping[str, object] = mapping(item, "a tree of agent state")
-        root = text(get(raw, "root", "a tree"), "the root of a tree")
-        entries = [Entry.parse(entry, root) for entry in sequence(get(raw, "entries", root), f"the entries of {root}")]
+        root = text(raw.get("root"), "the root of a tree")
+        entries = [Entry.parse(entry, root) for entry in sequence(raw.get("entries"), f"the entries of {root}")]
         if entries:
-            complete = boolean(get(raw, "complete", root), f"complete of {root}")
+            complete = boolean(raw.get("complete"), f"complete of {root}")
             yield Tree(root, entries[0], tuple(entries[1:]), complete)
 
 
@@ -219,8 +219,8 @@ def _read(value: object) -> Read:
     raw = mapping(value, "a read of agent state")
     got = raw.get("got")
     return Read(
-        text(get(raw, "tree", "a read"), "the tree of a read"),
-        text(get(raw, "path", "a read"), "the path of a read"),
-        text(get(raw, "as", "a read"), "the reader"),
+        text(raw.get("tree"), "the tree of a read"),
+        text(raw.get("path"), "the path of a read"),
+        text(raw.get("as"), "the reader"),
         None if got is None else text(got, "what a read got"),
     )

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.untrusted import mapping, text
 from clawkeep.verdict import Unmeasured
 
 LINE = re.compile(r"(?P<verb>armed|confirmed|rolled-back|saved) id=(?P<id>\S+)(?P<rest>.*)")
@@ -46,7 +46,7 @@ class FirewallChanges:
 
     def unconfirmed(self) -> list[str]:
         """Sentences about changes that nobody confirmed and nothing rolled back, a reboot in between excepted."""
-        waiting = shape.mapping(self.document.fact("firewall-armed") or {}, "the change in flight").get("id")
+        waiting = mapping(self.document.fact("firewall-armed") or {}, "the change in flight").get("id")
         latest = self.events[-1].boot
         found = []
         for event in self.events:
@@ -89,18 +89,18 @@ class FirewallChanges:
         saved = [event for event in self.events if event.verb == "saved"]
         if not saved:
             raise Unmeasured("the journal does not tell when the saved ruleset was written")
-        files = shape.mapping(self.document.fact("firewall-files"), "the firewall's files")
+        files = mapping(self.document.fact("firewall-files"), "the firewall's files")
         entry = next((value for name, value in files.items() if name.rpartition("/")[2] == RULESET), None)
         if entry is None:
             raise Unmeasured(f"{RULESET} was not looked at")
-        digest = shape.text(shape.mapping(entry, RULESET), "sha256", RULESET)
+        digest = text(mapping(entry, RULESET).get("sha256"), f"the digest of {RULESET}")
         if digest == saved[-1].sha256:
             return []
         return [f"{RULESET} is not what change {saved[-1].id} saved: it was changed without arm and confirm"]
 
     def stale_timers(self) -> list[str]:
         """Sentences about rollback timers that would undo what was confirmed."""
-        waiting = shape.mapping(self.document.fact("firewall-armed") or {}, "the change in flight").get("id")
+        waiting = mapping(self.document.fact("firewall-armed") or {}, "the change in flight").get("id")
         open_ids = {e.id for e in self.events if e.verb == "armed" and not self._later(e, "confirmed", "rolled-back")}
         if waiting in open_ids:
             return []

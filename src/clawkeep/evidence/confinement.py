@@ -9,7 +9,7 @@ from typing import Self
 
 from clawkeep.evidence.containers import Containers
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.untrusted import get, mapping, sequence, texts
+from clawkeep.evidence.untrusted import mapping, sequence, texts
 from clawkeep.verdict import Unmeasured
 
 Row = tuple[str, ...]
@@ -69,14 +69,14 @@ class Confinement:
         canaries = mapping(host.inside.fact("canaries"), "the canaries")
         found = []
         for one in host.subject(Containers).agents:
-            raw = mapping(get(probes, one.name, "the record of probes"), f"the probe in container {one.name}")
+            raw = mapping(probes.get(one.name), f"the probe in container {one.name}")
             rows: dict[str, tuple[Row, ...]] = {}
-            for item in sequence(get(raw, "rows", "a probe"), f"the rows of container {one.name}"):
+            for item in sequence(raw.get("rows"), f"the rows of container {one.name}"):
                 kind, *fields = texts(item, "a row") or ("",)
                 rows[kind] = (*rows.get(kind, ()), tuple(fields))
             trouble = str(raw.get("error") or ("" if "done" in rows else "its last row is missing"))
             found.append(Findings(one.name, rows, trouble))
-        return cls(tuple(found), texts(get(canaries, "sensitive", "the canaries"), "the places of canaries"))
+        return cls(tuple(found), texts(canaries.get("sensitive"), "the places of canaries"))
 
     def identities_other_than(self, uid: int) -> list[str]:
         """Containers in which `docker exec` as the agent is not `uid` with its group alone."""

@@ -63,31 +63,31 @@ class Container:
     def parse(cls, value: object) -> Self:
         """One element of `docker inspect`; raises Unmeasured when it is not what the engine documents."""
         raw = mapping(value, "a container in docker inspect")
-        name = text(get(raw, "Name", "a container"), "a container's name").removeprefix("/")
+        name = text(raw.get("Name"), "a container's name").removeprefix("/")
         what = f"container {name}"
-        config = mapping(get(raw, "Config", what), f"Config of {what}")
-        state = mapping(get(raw, "State", what), f"State of {what}")
-        network = mapping(get(raw, "NetworkSettings", what), f"NetworkSettings of {what}")
+        config = mapping(raw.get("Config"), f"Config of {what}")
+        state = mapping(raw.get("State"), f"State of {what}")
+        network = mapping(raw.get("NetworkSettings"), f"NetworkSettings of {what}")
         labels = mapping(config.get("Labels") or {}, f"the labels of {what}")
         check = mapping(config.get("Healthcheck") or {}, f"the health check of {what}")
         health = mapping(state.get("Health") or {}, f"the health of {what}")
         return cls(
             name=name,
             agent=is_agent({"Name": raw["Name"], "Config": {"Labels": labels}}),
-            running=boolean(get(state, "Running", what), f"Running of {what}")
-            and integer(get(state, "Pid", what), f"the pid of {what}") > 0,
-            image=text(get(raw, "Image", what), f"the image of {what}"),
-            reference=text(get(config, "Image", what), f"the image reference of {what}"),
-            user=text(get(config, "User", what), f"the user of {what}"),
+            running=boolean(state.get("Running"), f"Running of {what}")
+            and integer(state.get("Pid"), f"the pid of {what}") > 0,
+            image=text(raw.get("Image"), f"the image of {what}"),
+            reference=text(config.get("Image"), f"the image reference of {what}"),
+            user=text(config.get("User"), f"the user of {what}"),
             labels={key: str(label) for key, label in labels.items()},
             variables=tuple(
-                entry.partition("=")[0] for entry in texts(config.get("Env"), f"the environment of {what}")
+                entry.partition("=")[0] for entry in texts(config.get("Env") or [], f"the environment of {what}")
             ),
-            health_test=texts(check.get("Test"), f"the health check of {what}"),
+            health_test=texts(check.get("Test") or [], f"the health check of {what}"),
             health=text(health.get("Status", ""), f"the health of {what}"),
-            host=mapping(get(raw, "HostConfig", what), f"HostConfig of {what}"),
+            host=mapping(raw.get("HostConfig"), f"HostConfig of {what}"),
             networks=tuple(sorted(mapping(network.get("Networks") or {}, f"the networks of {what}"))),
-            attached=tuple(_attached(item, what) for item in sequence(get(raw, "Mounts", what), f"mounts of {what}")),
+            attached=tuple(_attached(item, what) for item in sequence(raw.get("Mounts"), f"mounts of {what}")),
             engine_files={
                 point: text(raw.get(key, ""), f"{key} of {what}")
                 for point, key in (
@@ -105,18 +105,19 @@ class Container:
     @property
     def powers(self) -> list[str]:
         """What the configuration gives of the host: privilege, devices, namespaces; each as a clause."""
-        clauses = ["is privileged"] if boolean(self.setting("Privileged"), "Privileged") else []
+        what = f"container {self.name}"
+        clauses = ["is privileged"] if boolean(self.setting("Privileged"), f"Privileged of {what}") else []
         for key, noun in (
             ("Devices", "device"),
             ("DeviceCgroupRules", "device rule"),
             ("DeviceRequests", "device request"),
         ):
-            clauses += [f"has the {noun} {item}" for item in self.setting(key) or []]
+            clauses += [f"has the {noun} {item}" for item in sequence(self.setting(key) or [], f"{key} of {what}")]
         for key, own in PRIVATE_MODES.items():
-            mode = text(self.setting(key), f"{key} of container {self.name}")
+            mode = text(self.setting(key), f"{key} of {what}")
             if mode not in own:
                 clauses.append(f"has {key} {mode!r}")
-        mode = text(self.setting("NetworkMode"), f"NetworkMode of container {self.name}")
+        mode = text(self.setting("NetworkMode"), f"NetworkMode of {what}")
         if mode == "host" or mode.startswith(("container:", "ns:")):
             clauses.append(f"has NetworkMode {mode!r}")
         return clauses
@@ -125,11 +126,11 @@ class Container:
 def _attached(value: object, what: str) -> Attached:
     raw = mapping(value, f"a mount of {what}")
     return Attached(
-        kind=text(get(raw, "Type", f"a mount of {what}"), f"a mount's type in {what}"),
+        kind=text(raw.get("Type"), f"a mount's type in {what}"),
         name=text(raw.get("Name", ""), f"a mount's name in {what}"),
         source=text(raw.get("Source", ""), f"a mount's source in {what}"),
-        destination=text(get(raw, "Destination", f"a mount of {what}"), f"a mount's destination in {what}"),
-        writable=boolean(get(raw, "RW", f"a mount of {what}"), f"RW of a mount of {what}"),
+        destination=text(raw.get("Destination"), f"a mount's destination in {what}"),
+        writable=boolean(raw.get("RW"), f"RW of a mount of {what}"),
         propagation=text(raw.get("Propagation", ""), f"a mount's propagation in {what}"),
     )
 
@@ -188,7 +189,7 @@ class Containers:
         return [
             f"container {one.name} has the security option {_brief(option)}"
             for one in self.agents
-            for option in texts(one.setting("SecurityOpt"), f"SecurityOpt of container {one.name}")
+            for option in texts(one.setting("SecurityOpt") or [], f"SecurityOpt of container {one.name}")
             if not _is_expected(option, apparmor, seccomp)
         ]
 
@@ -261,7 +262,7 @@ class Containers:
 
 def _privileged(value: object) -> bool:
     session = mapping(value, "an exec session")
-    return boolean(get(session, "privileged", "an exec session"), "privileged of an exec session")
+    return boolean(session.get("privileged"), "privileged of an exec session")
 
 
 def _repository(reference: str) -> str:

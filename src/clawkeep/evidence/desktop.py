@@ -10,7 +10,7 @@ from typing import Self
 from clawkeep.evidence.containers import Container, Containers
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.paths import DENIED_NAMES
-from clawkeep.evidence.untrusted import boolean, get, mapping, text, texts
+from clawkeep.evidence.untrusted import boolean, integer, mapping, text, texts
 from clawkeep.verdict import NotApplicable, Unmeasured
 
 HOME_PARENTS = ("/Users", "/home", "/host_mnt/Users", "/run/desktop/mnt/host/c/Users", "C:/Users")
@@ -30,7 +30,7 @@ class Desktop:
     def read(cls, host: HostEvidence) -> Self:
         """From `docker info`, `docker inspect` and Desktop's settings; NotApplicable where the engine is the host's."""
         info = mapping(host.inside.json("docker-info"), "docker info")
-        system = text(get(info, "OperatingSystem", "docker info"), "the engine's operating system")
+        system = text(info.get("OperatingSystem"), "the engine's operating system")
         if not system.startswith("Docker Desktop"):
             raise NotApplicable(f"the engine runs on {system} itself, not in Docker Desktop's VM")
         settings = mapping(host.inside.fact("desktop-sharing"), "the shared folders")
@@ -46,20 +46,25 @@ class Desktop:
         """Hardening that the configuration of an agent container lacks; Desktop's VM does not make up for it."""
         found = []
         for one in self.containers.agents:
+            what = f"container {one.name}"
+            read_only = boolean(one.setting("ReadonlyRootfs"), f"ReadonlyRootfs of {what}")
+            dropped = texts(one.setting("CapDrop") or [], f"CapDrop of {what}")
+            added = texts(one.setting("CapAdd") or [], f"CapAdd of {what}")
+            processes = integer(one.setting("PidsLimit") or 0, f"PidsLimit of {what}")
             lacking = [
                 clause
                 for holds, clause in (
                     (one.user.partition(":")[0] in ("", "0", "root"), "runs as root"),
-                    (not boolean(one.setting("ReadonlyRootfs"), "ReadonlyRootfs"), "has a writable root file system"),
-                    (texts(one.setting("CapDrop"), "CapDrop") != ("ALL",), "does not drop ALL capabilities"),
-                    (bool(texts(one.setting("CapAdd"), "CapAdd")), "adds capabilities"),
+                    (not read_only, "has a writable root file system"),
+                    (dropped != ("ALL",), "does not drop ALL capabilities"),
+                    (bool(added), "adds capabilities"),
                     (not _is_bound_to_its_privileges(one), "runs without no-new-privileges"),
                     (not one.setting("Memory"), "has no memory limit"),
-                    ((one.setting("PidsLimit") or 0) <= 0, "has no limit on processes"),
+                    (processes <= 0, "has no limit on processes"),
                 )
                 if holds
             ]
-            found += [f"container {one.name} {clause}" for clause in (*lacking, *one.powers)]
+            found += [f"{what} {clause}" for clause in (*lacking, *one.powers)]
         return found
 
     def shared_beyond(self, projects: Collection[str]) -> list[str]:
@@ -87,7 +92,7 @@ class Desktop:
 
 
 def _is_bound_to_its_privileges(one: Container) -> bool:
-    options = texts(one.setting("SecurityOpt"), f"SecurityOpt of container {one.name}")
+    options = texts(one.setting("SecurityOpt") or [], f"SecurityOpt of container {one.name}")
     return any(option in ("no-new-privileges", "no-new-privileges:true") for option in options)
 
 

@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import Chain, Table
 from clawkeep.evidence.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Address, Packet
 from clawkeep.evidence.netfilter.patterns import Span, leaves
@@ -17,6 +16,7 @@ from clawkeep.evidence.netfilter.steps import Match, Verdict
 from clawkeep.evidence.netfilter.travel import DROP, End, Traveller
 from clawkeep.evidence.representatives import FUTURE_NIC, OUTSIDE, UNASSIGNED
 from clawkeep.evidence.ruleset import Ruleset
+from clawkeep.evidence.untrusted import legible
 from clawkeep.verdict import Unmeasured
 
 HOOK = "DOCKER-USER"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.bindings import LIVE, of_inspect
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.systemd import units
+from clawkeep.evidence.untrusted import boolean, integer, legible, mapping, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
 RESTART = "systemctl restart docker"
@@ -65,16 +66,16 @@ class Engine:
         inside = host.inside
         processes = tuple(
             EngineProcess(
-                shape.number(row, "pid", "an engine process"),
-                shape.text(row, "name", "an engine process"),
-                shape.flag(row, "deleted", "an engine process"),
-                tuple(shape.texts(row.get("argv"), "an engine process's arguments")),
+                integer(row.get("pid"), "the pid of an engine process"),
+                text(row.get("name"), "the name of an engine process"),
+                boolean(row.get("deleted"), "deleted of an engine process"),
+                texts(row.get("argv"), "the arguments of an engine process"),
             )
-            for row in shape.rows(inside.fact("engine-processes"), "the list of engine processes")
+            for row in rows(inside.fact("engine-processes"), "the list of engine processes")
         )
         if not any(process.name == "dockerd" for process in processes):
             raise Unmeasured("no dockerd runs here, so no engine could be measured")
-        info = shape.mapping(inside.json("docker-info"), "`docker info`")
+        info = mapping(inside.json("docker-info"), "`docker info`")
         if info.get("ServerErrors"):
             raise Unmeasured(f"`docker info` could not ask the engine: {str(info['ServerErrors'])[:200]}")
         return cls(inside, processes, info)
@@ -84,9 +85,11 @@ class Engine:
     @cached_property
     def components(self) -> Mapping[str, str]:
         """Version by component (`Engine`, `containerd`, `runc`), as the running daemon reports them."""
-        answer = shape.mapping(self.document.fact("engine-version"), "the engine's version")
-        parts = shape.rows(answer.get("Components"), "the components in the engine's version")
-        return {shape.text(part, "Name", "a component"): shape.text(part, "Version", "a component") for part in parts}
+        answer = mapping(self.document.fact("engine-version"), "the engine's version")
+        return {
+            text(part.get("Name"), "the name of a component"): text(part.get("Version"), "the version of a component")
+            for part in rows(answer.get("Components"), "the components in the engine's version")
+        }
 
     def _component(self, name: str) -> tuple[int, ...]:
         found = version(self.components.get(name, ""))
@@ -117,7 +120,7 @@ class Engine:
         """
         told = self.info.get("FirewallBackend")
         if isinstance(told, Mapping):
-            return shape.text(told, "Driver", "the firewall backend in `docker info`")
+            return text(told.get("Driver"), "the firewall backend in `docker info`")
         if self._component("Engine") >= (29,):
             raise Unmeasured("`docker info` does not tell the firewall backend of an engine that has two")
         return "iptables"
@@ -126,7 +129,7 @@ class Engine:
 
     def require_ping(self) -> None:
         """The control experiment: root's ping over the engine's own socket is answered, else `Unmeasured`."""
-        ping = shape.mapping(self.document.fact("engine-ping"), "root's ping of the engine")
+        ping = mapping(self.document.fact("engine-ping"), "root's ping of the engine")
         if ping.get("status") != 200 or not ping.get("engine"):
             raise Unmeasured(
                 f"root's own ping of {ping.get('socket')} was not answered, so a silent port proves nothing"
@@ -137,13 +140,16 @@ class Engine:
         self.require_ping()
         found = []
         held = self._held_for_containers()
-        for row in shape.rows(self.document.fact("engine-sockets"), "the engine's sockets"):
+        for row in rows(self.document.fact("engine-sockets"), "the engine's sockets"):
             owner = row.get("owner")
-            if owner == "dockerd" and (row.get("proto"), row.get("address"), row.get("port")) in held:
+            proto = text(row.get("proto"), "the protocol of a socket")
+            address = text(row.get("address"), "the address of a socket")
+            port = integer(row.get("port"), "the port of a socket")
+            if owner == "dockerd" and (proto, address, port) in held:
                 continue
-            where = f"{shape.text(row, 'proto', 'a socket')} {row.get('address')}:{row.get('port')}"
+            where = f"{proto} {address}:{port}"
             found.append(f"{owner} listens on {where}" if owner else f"{where}, an engine's port, is open")
-        for unit in shape.units(self.document.lines("engine-units")).values():
+        for unit in units(self.document.lines("engine-units")).values():
             for listen in unit.get("Listen", "").splitlines():
                 if listen and not listen.startswith("/"):
                     found.append(f"{unit['Id']} listens on {listen}")
@@ -158,8 +164,9 @@ class Engine:
 
         Nothing of the API is there, which `relayed_api` sees for itself; on which address they may be is NET-04's.
         """
-        containers = shape.rows(self.document.json("docker-containers"), "`docker inspect`")
-        bindings = [binding for container in containers for binding in of_inspect(container) if binding.view == LIVE]
+        containers = rows(self.document.json("docker-containers"), "`docker inspect`")
+        with legible("the published ports in `docker inspect`"):
+            bindings = [one for container in containers for one in of_inspect(container) if one.view == LIVE]
         return {(one.proto, one.address, one.port) for one in bindings}
 
     def relayed_api(self) -> list[str]:
@@ -167,14 +174,14 @@ class Engine:
         self.require_ping()
         return [
             f"{row.get('owner') or 'a process'} answers as the engine on {row.get('address')}:{row.get('port')}"
-            for row in shape.rows(self.document.fact("tcp-answers"), "what the TCP listeners answer")
+            for row in rows(self.document.fact("tcp-answers"), "what the TCP listeners answer")
             if row.get("says") == "engine"
         ]
 
     def swarm(self) -> str:
         """The state of swarm mode, `inactive` on a host that is in none."""
-        swarm = shape.mapping(self.info.get("Swarm"), "swarm mode in `docker info`")
-        return shape.text(swarm, "LocalNodeState", "swarm mode in `docker info`")
+        swarm = mapping(self.info.get("Swarm"), "swarm mode in `docker info`")
+        return text(swarm.get("LocalNodeState"), "the state of swarm mode in `docker info`")
 
     # --- files and group --------------------------------------------------------------------------------------------
 
@@ -183,15 +190,15 @@ class Engine:
         """The engine's files, sockets and the directories that lead to them."""
         found = tuple(
             EngineFile(
-                shape.text(row, "path", "a file"),
-                shape.text(row, "kind", "a file"),
-                shape.number(row, "uid", "a file"),
-                shape.number(row, "gid", "a file"),
-                shape.number(row, "mode", "a file"),
-                tuple(f"{e.get('whom')} {e.get('id')}" for e in shape.rows(row.get("acl"), "an access list")),
-                shape.flag(row, "parent", "a file"),
+                text(row.get("path"), "the path of a file"),
+                text(row.get("kind"), "the kind of a file"),
+                integer(row.get("uid"), "the uid of a file"),
+                integer(row.get("gid"), "the gid of a file"),
+                integer(row.get("mode"), "the mode of a file"),
+                tuple(f"{e.get('whom')} {e.get('id')}" for e in rows(row.get("acl"), "the access list of a file")),
+                boolean(row.get("parent"), "parent of a file"),
             )
-            for row in shape.rows(self.document.fact("engine-files"), "the engine's files")
+            for row in rows(self.document.fact("engine-files"), "the engine's files")
         )
         if not any(entry.kind == "socket" for entry in found):
             raise Unmeasured("the engine runs, but none of its sockets was found on disk")
@@ -217,35 +224,35 @@ class Engine:
 
     @property
     def _group(self) -> Mapping[str, Any]:
-        return shape.mapping(self.document.fact("engine-group"), "the engine's group")
+        return mapping(self.document.fact("engine-group"), "the engine's group")
 
     def undeclared_members(self, declared: Collection[str]) -> list[str]:
         """Sentences about everyone beside `declared` who is in the group of the engine's socket, by whatever way."""
         group = self._group
-        names = ", ".join(shape.texts(group.get("groups"), "the names of the engine's group"))
+        names = ", ".join(texts(group.get("groups"), "the names of the engine's group"))
         if not names:
             raise Unmeasured("the group of the engine's socket could not be told")
         found = [
             f"{name} is a member of {names}"
-            for name in shape.texts(group.get("members"), "the members of the engine's group")
+            for name in texts(group.get("members"), "the members of the engine's group")
             if name not in declared
         ]
         found += [
             f"{name} has {names} as the primary group"
-            for name in shape.texts(group.get("primary"), "the accounts whose primary group is the engine's")
+            for name in texts(group.get("primary"), "the accounts whose primary group is the engine's")
             if name not in declared
         ]
         if not declared:
             found += [
                 f"process {row.get('pid')} ({row.get('name')}, uid {row.get('uid')}) still holds the group {names}"
-                for row in shape.rows(group.get("processes"), "the processes that hold the engine's group")
+                for row in rows(group.get("processes"), "the processes that hold the engine's group")
             ]
         return found
 
     def opened_by_agent(self) -> list[str]:
         """Sentences about the agent's account opening the socket; `Unmeasured` unless root's own attempt succeeds."""
-        tried = shape.mapping(self.document.json("agent-experiments"), "the experiments as the agent's account")
-        socket = shape.mapping(tried.get("engine-socket"), "the attempt on the engine's socket")
+        tried = mapping(self.document.json("agent-experiments"), "the experiments as the agent's account")
+        socket = mapping(tried.get("engine-socket"), "the attempt on the engine's socket")
         if socket.get("root") != "ok":
             raise Unmeasured(f"root itself could not open the engine's socket: {socket.get('root')}")
         if socket.get("agent") in ("EACCES", "EPERM"):
@@ -262,12 +269,12 @@ class Engine:
 
         Only for what no answer of the daemon tells; `stale_settings` tells whether the file was read at all.
         """
-        config = shape.mapping(self.document.fact("engine-config"), "daemon.json")
+        config = mapping(self.document.fact("engine-config"), "daemon.json")
         merged: dict[str, Any] = {}
         if config.get("present"):
             if "problem" in config:
                 raise Unmeasured(f"daemon.json is not JSON: {config['problem']}")
-            merged.update(shape.mapping(config.get("settings"), "daemon.json"))
+            merged.update(mapping(config.get("settings"), "daemon.json"))
         for process in self.processes:
             if process.name == "dockerd":
                 merged.update(_flags(process.argv))
@@ -275,11 +282,11 @@ class Engine:
 
     def stale_settings(self) -> list[str]:
         """A sentence when daemon.json changed after the running daemon started: then its word is not in force."""
-        config = shape.mapping(self.document.fact("engine-config"), "daemon.json")
+        config = mapping(self.document.fact("engine-config"), "daemon.json")
         changed = config.get("changed")
         if not config.get("present") or not isinstance(changed, int | float):
             return []
-        unit = shape.units(self.document.lines("engine-units")).get("docker.service", {})
+        unit = units(self.document.lines("engine-units")).get("docker.service", {})
         started = unit.get("ExecMainStartTimestamp", "").removeprefix("@")
         if not started.isdigit():
             raise Unmeasured(f"systemd does not tell when docker.service started: {started!r}")
@@ -293,8 +300,8 @@ class Engine:
         `networks` is `docker network inspect` of all networks. Every default is asked of the daemon where it answers.
         """
         default = self._default_network(networks)
-        options = shape.mapping(default.get("Options"), "the options of Docker's default network")
-        security = shape.texts(self.info.get("SecurityOptions"), "the security options in `docker info`")
+        options = mapping(default.get("Options"), "the options of Docker's default network")
+        security = texts(self.info.get("SecurityOptions"), "the security options in `docker info`")
         found = []
         if options.get("com.docker.network.bridge.enable_icc") != "false":
             found.append("containers on the default network may talk to one another (icc)")
@@ -303,33 +310,34 @@ class Engine:
             found.append(f"a port that is published without an address opens on {where}, not on loopback (ip)")
         if not any(option.split(",")[0] == "name=no-new-privileges" for option in security):
             found.append("containers may gain privileges unless they ask not to (no-new-privileges)")
-        if not shape.flag(self.info, "LiveRestoreEnabled", "`docker info`"):
+        if not boolean(self.info.get("LiveRestoreEnabled"), "LiveRestoreEnabled in `docker info`"):
             found.append("containers stop when the daemon does (live-restore)")
-        if shape.flag(self.info, "Debug", "`docker info`") or self.settings.get("log-level", "info") != "info":
-            found.append(f"the daemon's log level is not info ({'debug' if self.info['Debug'] else 'set otherwise'})")
-        if shape.flag(self.info, "ExperimentalBuild", "`docker info`"):
+        debug = boolean(self.info.get("Debug"), "Debug in `docker info`")
+        if debug or self.settings.get("log-level", "info") != "info":
+            found.append(f"the daemon's log level is not info ({'debug' if debug else 'set otherwise'})")
+        if boolean(self.info.get("ExperimentalBuild"), "ExperimentalBuild in `docker info`"):
             found.append("experimental features are on")
         return found + self._insecure_registries() + self._unbounded_logs() + self._loose_network_settings()
 
     def _default_network(self, networks: object) -> Mapping[str, Any]:
-        for network in shape.rows(networks, "`docker network inspect`"):
+        for network in rows(networks, "`docker network inspect`"):
             if network.get("Name") == "bridge":
                 return network
         raise Unmeasured("`docker network inspect` does not show the default network")
 
     def _insecure_registries(self) -> list[str]:
-        registries = shape.mapping(self.info.get("RegistryConfig"), "the registries in `docker info`")
-        ranges = set(shape.texts(registries.get("InsecureRegistryCIDRs") or [], "the insecure registries"))
-        indexes = shape.mapping(registries.get("IndexConfigs") or {}, "the registries in `docker info`")
+        registries = mapping(self.info.get("RegistryConfig"), "the registries in `docker info`")
+        ranges = set(texts(registries.get("InsecureRegistryCIDRs") or [], "the insecure registries"))
+        indexes = mapping(registries.get("IndexConfigs") or {}, "the registries in `docker info`")
         names = [
             name
             for name, index in indexes.items()
-            if not shape.flag(shape.mapping(index, "a registry"), "Secure", f"the registry {name}")
+            if not boolean(mapping(index, f"the registry {name}").get("Secure"), f"Secure of the registry {name}")
         ]
         return [f"the registry {name} is used without TLS" for name in sorted(ranges - LOOPBACK_REGISTRIES) + names]
 
     def _unbounded_logs(self) -> list[str]:
-        driver = shape.text(self.info, "LoggingDriver", "`docker info`")
+        driver = text(self.info.get("LoggingDriver"), "LoggingDriver in `docker info`")
         if driver in BOUNDED_LOG_DRIVERS:
             return []
         options = self.settings.get("log-opts")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.untrusted import get, integer, mapping, text
+from clawkeep.evidence.untrusted import integer, mapping, text
 from clawkeep.verdict import Unmeasured
 
 
@@ -23,12 +23,12 @@ class EngineAccess:
         """From a `/_ping` as root and a connect as the service uid, made on the host."""
         raw = mapping(host.inside.fact("engine-access"), "the access to engine sockets")
         sockets = {}
-        for path, item in mapping(get(raw, "sockets", "the access"), "the engine's sockets").items():
+        for path, item in mapping(raw.get("sockets"), "the engine's sockets").items():
             answers = mapping(item, f"the access to {path}")
             if answers.get("service") is None:
                 raise Unmeasured(f"it was not tried whether the service account reaches {path}")
-            sockets[path] = (text(get(answers, "root", path), path), text(answers["service"], path))
-        return cls(integer(get(raw, "uid", "the access"), "the service uid"), sockets)
+            sockets[path] = (text(answers.get("root"), path), text(answers["service"], path))
+        return cls(integer(raw.get("uid"), "the service uid"), sockets)
 
     def open_to_service(self) -> list[str]:
         """Engine sockets that the service account can open; control: root gets an answer from at least one."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import Table, read_tables
 from clawkeep.evidence.netfilter.xtables import read_save
 from clawkeep.evidence.ruleset import FAMILY, NAME, Ruleset
+from clawkeep.evidence.systemd import units
+from clawkeep.evidence.untrusted import legible
 
 CHAIN = "CLAWKEEP"
 TOOL = "/usr/local/sbin/clawkeep-firewall"
@@ -65,7 +66,7 @@ class Firewall:
                 saved=policy(inside.json("firewall-saved")) if digest else {},
                 running_layer={family: layer(ruleset.xtables.table(family, "filter")) for family in ("ip", "ip6")},
                 saved_layer=saved_layers(inside.lines("docker-user-saved", statuses=(0, 1, 2))),
-                units=read_units(inside.lines("firewall-units")),
+                units=units(inside.lines("firewall-units")),
                 digest=digest,
             )
 
@@ -107,8 +108,9 @@ class Firewall:
             yield f"{name} was changed on disk after systemd read it"
         if unit.get("ConditionResult") == "no":
             yield f"{name} was skipped because of a condition"
-        if f"argv[]={TOOL} {VERBS[name]} " not in unit.get("ExecStart", ""):
-            yield f"{name} does not start `{TOOL} {VERBS[name]}`"
+        commands = unit.get("ExecStart", "").split("\n")
+        if not all(f"argv[]={TOOL} {VERBS[name]} " in command for command in commands):
+            yield f"{name} does not start `{TOOL} {VERBS[name]}` alone"
         for relation, others in DEMANDS[name].items():
             missing = [other for other in others if other not in unit.get(relation, "").split()]
             yield from (f"{name} lacks {relation}={other}" for other in missing)
@@ -182,17 +184,3 @@ def saved_layers(lines: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
         family: next((layer(table) for table in read_save(part, family) if table.name == "filter"), None)
         for family, part in parts.items()
     }
-
-
-def read_units(lines: Sequence[str]) -> dict[str, dict[str, str]]:
-    """`systemctl show` of several units, which an empty line parts, by Id."""
-    units: dict[str, dict[str, str]] = {}
-    block: dict[str, str] = {}
-    for line in [*lines, ""]:
-        name, equals, value = line.partition("=")
-        if equals:
-            block[name] = value
-        elif block:
-            units[block.get("Id", "")] = block
-            block = {}
-    return units

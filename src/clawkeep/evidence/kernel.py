@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.untrusted import mapping, text, texts
 from clawkeep.verdict import Unmeasured
 
 # parameter -> (what holds of its value, in words); the value is a whole number unless the words say otherwise
@@ -116,8 +116,8 @@ class Kernel:
 
         `Unmeasured` unless attaching works where it is allowed: to an own child, or for root.
         """
-        experiments = shape.mapping(self.document.json("agent-experiments"), "the experiments as the agent's account")
-        tried = shape.mapping(experiments.get("ptrace"), "the attempt to attach as a debugger")
+        experiments = mapping(self.document.json("agent-experiments"), "the experiments as the agent's account")
+        tried = mapping(experiments.get("ptrace"), "the attempt to attach as a debugger")
         works = "ok" in (tried.get("own-child"), tried.get("root"))
         if tried.get("sibling") == "ok":
             return ["a process of the agent's account attaches to another one as a debugger"]
@@ -133,9 +133,9 @@ class Kernel:
         A gateway that listens nowhere is CTR-07's business: both ways must then be refused alike, which proves that
         packets travel. `Unmeasured` when nothing comes back at all.
         """
-        tried = shape.mapping(self.document.fact("published-port"), "the attempt on the published port")
-        published = shape.text(tried, "outcome", "the attempt on the published port")
-        direct = set(shape.texts(tried.get("direct"), "the attempts on the container's addresses"))
+        tried = mapping(self.document.fact("published-port"), "the attempt on the published port")
+        published = text(tried.get("outcome"), "the outcome of the attempt on the published port")
+        direct = set(texts(tried.get("direct"), "the attempts on the container's addresses"))
         if published == "open" or (published == "refused" and direct == {"refused"}):
             return []
         where = f"127.0.0.1:{tried.get('port')} takes no connection ({published})"

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.topology import Topology
+from clawkeep.evidence.untrusted import integer, mapping, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
 COMMAND = "clawkeep-kill"
@@ -42,16 +42,16 @@ class KillPlan:
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the command is missing or did not end well."""
-        plan = shape.mapping(host.inside.json("kill-plan"), "the kill command's plan")
+        plan = mapping(host.inside.json("kill-plan"), "the kill command's plan")
         return cls(host.inside, plan, host.subject(Topology))
 
     def agents(self, images: Collection[str]) -> tuple[AgentContainer, ...]:
         """Agent containers by label, by name, or by running one of `images` (ids of OpenClaw's image)."""
         found = []
-        for container in shape.rows(self.document.json("docker-containers"), "`docker inspect`"):
-            config = shape.mapping(container.get("Config") or {}, "a container")
-            labels = shape.mapping(config.get("Labels") or {}, "a container's labels")
-            name = shape.text(container, "Name", "a container").lstrip("/")
+        for container in rows(self.document.json("docker-containers"), "`docker inspect`"):
+            config = mapping(container.get("Config") or {}, "Config of a container")
+            labels = mapping(config.get("Labels") or {}, "the labels of a container")
+            name = text(container.get("Name"), "the name of a container").lstrip("/")
             words = " ".join([name, str(config.get("Image", "")), str(labels.get("com.docker.compose.project", ""))])
             if ROLE in labels or container.get("Image") in images or "openclaw" in words.lower():
                 found.append(_agent(container, name))
@@ -61,7 +61,7 @@ class KillPlan:
 
     def missed_containers(self, images: Collection[str]) -> list[str]:
         """Sentences about agent containers that the plan does not stop, or that Docker would start again."""
-        named = {shape.text(row, "id", "a container of the plan"): row for row in self._rows("containers")}
+        named = {text(row.get("id"), "the id of a container of the plan"): row for row in self._rows("containers")}
         found = []
         for agent in self.agents(images):
             row = named.get(agent.id)
@@ -73,7 +73,7 @@ class KillPlan:
 
     def missed_bridges(self, images: Collection[str]) -> list[str]:
         """Sentences about bridges with an agent on them that the plan does not quarantine."""
-        named = set(shape.texts(self.plan.get("bridges"), "the bridges of the plan"))
+        named = set(texts(self.plan.get("bridges"), "the bridges of the plan"))
         interfaces = {bridge.network: bridge.interface for bridge in self.topology.bridges}
         found = []
         for agent in self.agents(images):
@@ -95,9 +95,10 @@ class KillPlan:
         listed = set(re.findall(r"[\w.-]+", settings))
         interfaces = {bridge.network: bridge.interface for bridge in self.topology.bridges}
         declared = [
-            interfaces[shape.text(network, "Name", "a network")]
-            for network in shape.rows(self.document.json("docker-networks"), "`docker network inspect`")
-            if network.get("Name") in interfaces and ROLE in (network.get("Labels") or {})
+            interfaces[name]
+            for network in rows(self.document.json("docker-networks"), "`docker network inspect`")
+            if (name := text(network.get("Name"), "the name of a network")) in interfaces
+            and ROLE in mapping(network.get("Labels") or {}, f"the labels of network {name}")
         ]
         if not declared:
             raise Unmeasured(f"no network is labelled {ROLE}, so the bridge to cut off could not be told")
@@ -107,48 +108,50 @@ class KillPlan:
         """Sentences about units and time tables that would start the agent again, unless the plan stops them or the
         mark that the kill leaves behind keeps them from starting.
         """
-        stopped = set(shape.texts(self.plan.get("units"), "the units of the plan"))
+        stopped = set(texts(self.plan.get("units"), "the units of the plan"))
         names = [re.escape(word) for agent in self.agents(images) for word in (agent.name, agent.id[:12])]
         found = []
-        for row in shape.rows(self.document.fact("revivers"), "what starts containers"):
-            where, line, words = (shape.text(row, key, "what starts containers") for key in ("where", "line", "words"))
+        for row in rows(self.document.fact("revivers"), "what starts containers"):
+            where, line, words = (
+                text(row.get(key), f"{key} of what starts containers") for key in ("where", "line", "words")
+            )
             concerns = MEANT.search(f"{line} {words}") or re.search("|".join(names), f"{line} {words}")
-            gates = shape.texts(row.get("gates"), "what keeps a unit from starting")
+            gates = texts(row.get("gates"), "what keeps a unit from starting")
             if concerns and where not in stopped and KILLED not in gates:
                 found.append(f"{where} would start the agent again after {COMMAND}: {words}")
         return found
 
     def nothing_to_revoke(self) -> list[str]:
         """A sentence when the plan names no token whose revocation the operator must see to."""
-        rows = self._rows("revoke")
-        if not rows:
+        tokens = self._rows("revoke")
+        if not tokens:
             return [f"{COMMAND} names no token to revoke"]
-        return [f"{COMMAND} names a token without saying where it is revoked" for row in rows if not row.get("where")]
+        return [f"{COMMAND} names a token without saying where it is revoked" for one in tokens if not one.get("where")]
 
     def tampered_tools(self) -> list[str]:
         """Sentences about emergency tools and their settings that others than root can change."""
-        files = shape.rows(self.document.fact("break-glass-files"), "the emergency tools")
+        files = rows(self.document.fact("break-glass-files"), "the emergency tools")
         if not any(row.get("path") == f"/usr/local/sbin/{COMMAND}" for row in files):
             raise Unmeasured(f"{COMMAND} was not found on disk")
         return [
             f"{row.get('path')} can be changed by others than root"
             for row in files
-            if shape.number(row, "uid", "a tool") != 0
-            or shape.number(row, "mode", "a tool") & WRITABLE_BY_MORE_THAN_ROOT
+            if integer(row.get("uid"), "the uid of a tool") != 0
+            or integer(row.get("mode"), "the mode of a tool") & WRITABLE_BY_MORE_THAN_ROOT
             or row.get("acl")
         ]
 
-    def _rows(self, key: str) -> list[Mapping[str, Any]]:
-        return shape.rows(self.plan.get(key), f"the plan's {key}")
+    def _rows(self, key: str) -> tuple[Mapping[str, Any], ...]:
+        return rows(self.plan.get(key), f"{key} of the plan")
 
 
 def _agent(container: Mapping[str, Any], name: str) -> AgentContainer:
-    host = shape.mapping(container.get("HostConfig") or {}, f"container {name}")
-    policy = shape.mapping(host.get("RestartPolicy") or {}, f"container {name}")
-    networks = shape.mapping(container.get("NetworkSettings") or {}, f"container {name}").get("Networks")
+    host = mapping(container.get("HostConfig") or {}, f"HostConfig of container {name}")
+    policy = mapping(host.get("RestartPolicy") or {}, f"RestartPolicy of container {name}")
+    network = mapping(container.get("NetworkSettings") or {}, f"NetworkSettings of container {name}")
     return AgentContainer(
-        shape.text(container, "Id", f"container {name}"),
+        text(container.get("Id"), f"the id of container {name}"),
         name,
         str(policy.get("Name") or "no"),
-        tuple(shape.mapping(networks or {}, f"the networks of container {name}")),
+        tuple(mapping(network.get("Networks") or {}, f"the networks of container {name}")),
     )

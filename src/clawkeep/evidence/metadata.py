@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.legible import legible
+from clawkeep.evidence.untrusted import legible
 from clawkeep.verdict import Unmeasured
 
 COUNTER = "metadata_output_drop"

@@ -12,7 +12,7 @@ from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.mountinfo import Mount, host_paths, parse
 from clawkeep.evidence.paths import DENIED_NAMES, engine_sockets_in, why_sensitive
-from clawkeep.evidence.untrusted import get, mapping, sequence, text, texts
+from clawkeep.evidence.untrusted import get, legible, mapping, sequence, text, texts
 from clawkeep.verdict import Unmeasured
 
 VOLUME_HOMES = {  # where OpenClaw keeps what it must not lose
@@ -65,7 +65,7 @@ class Mounts:
             containers=containers,
             host=parse(texts(host.inside.fact("host-mountinfo"), "the host's mount table")),
             tables={
-                one.name: parse(texts(get(tables, one.name, "the mount tables"), f"the mount table of {one.name}"))
+                one.name: parse(texts(tables.get(one.name), f"the mount table of {one.name}"))
                 for one in containers.all
                 if one.running
             },
@@ -131,8 +131,9 @@ class Mounts:
         found, unfinished = [], ""
         for one in self.containers.agents:
             search = get(self.lifting, one.name, "the search for privileged files")
-            for item in sequence(get(search, "files", "a search"), "the privileged files"):
-                path, mode, _owner, capable = sequence(item, "a privileged file")
+            for item in sequence(search.get("files"), "the privileged files"):
+                with legible("a privileged file"):
+                    path, mode, _owner, capable = sequence(item, "a privileged file")
                 how = "with file capabilities" if capable else f"with mode {mode}"
                 found.append(f"container {one.name} has the file {path} {how}")
             if search.get("error"):
@@ -199,7 +200,7 @@ class Mounts:
         return roots | ({f"{home}/mounts/shm"} if home else set())
 
     def _source(self, path: str) -> Source:
-        return get(self.sources, path, "the record of mount sources")  # type: ignore[no-any-return]
+        return get(self.sources, path, "the record of mount sources")
 
     def unlike_declared(self, names: Collection[str]) -> list[str]:
         """Mounts of agent containers beyond the volumes `names` at their places and the read-only configuration."""
@@ -274,7 +275,7 @@ class Mounts:
 
 def _volume(value: object) -> tuple[str, str]:
     raw = mapping(value, "a volume")
-    name = text(get(raw, "Name", "a volume"), "a volume's name")
+    name = text(raw.get("Name"), "a volume's name")
     options = mapping(raw.get("Options") or {}, f"the options of volume {name}")
     return name, text(options.get("device", ""), f"the device of volume {name}")
 
@@ -282,9 +283,9 @@ def _volume(value: object) -> tuple[str, str]:
 def _source(path: str, value: object) -> Source:
     raw = mapping(value, f"the source {path}")
     return Source(
-        text(get(raw, "real", f"the source {path}"), f"the real path of {path}"),
-        text(get(raw, "kind", f"the source {path}"), f"the kind of {path}"),
-        texts(raw.get("holds"), f"the names in {path}"),
+        text(raw.get("real"), f"the real path of {path}"),
+        text(raw.get("kind"), f"the kind of {path}"),
+        texts(raw.get("holds") or [], f"the names in {path}"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Self
@@ -55,25 +55,25 @@ class Process:
     def parse(cls, container: str, value: object) -> Self:
         """One process as the collector recorded it."""
         raw = mapping(value, f"a process in container {container}")
-        pid = integer(get(raw, "pid", "a process"), f"a pid in container {container}")
+        pid = integer(raw.get("pid"), f"a pid in container {container}")
         what = f"process {pid} in container {container}"
-        sets = mapping(get(raw, "capabilities", what), f"the capabilities of {what}")
-        uids, gids = (_numbers(get(raw, key, what), f"{key} of {what}") for key in ("uids", "gids"))
+        sets = mapping(raw.get("capabilities"), f"the capabilities of {what}")
+        uids, gids = (_numbers(raw.get(key), f"{key} of {what}") for key in ("uids", "gids"))
         if len(uids) != 4 or len(gids) != 4:
             raise Unmeasured(f"{what} does not show its four uids and gids")
         label = raw.get("label")
-        namespaces = mapping(get(raw, "namespaces", what), f"the namespaces of {what}")
+        namespaces = mapping(raw.get("namespaces"), f"the namespaces of {what}")
         return cls(
             container=container,
             pid=pid,
-            name=text(get(raw, "name", what), f"the name of {what}"),
+            name=text(raw.get("name"), f"the name of {what}"),
             executable=text(raw.get("executable", ""), f"the executable of {what}"),
             uids=uids,
             gids=gids,
-            groups=_numbers(get(raw, "groups", what), f"groups of {what}"),
-            capabilities={name: _mask(get(sets, name, what), f"{name} set of {what}") for name in CAPABILITY_SETS},
-            no_new_privileges=_mask(get(raw, "no_new_privileges", what), f"NoNewPrivs of {what}") == 1,
-            seccomp=_mask(get(raw, "seccomp", what), f"Seccomp of {what}"),
+            groups=_numbers(raw.get("groups"), f"groups of {what}"),
+            capabilities={name: _mask(sets.get(name), f"{name} set of {what}") for name in CAPABILITY_SETS},
+            no_new_privileges=_mask(raw.get("no_new_privileges"), f"NoNewPrivs of {what}") == 1,
+            seccomp=_mask(raw.get("seccomp"), f"Seccomp of {what}"),
             label=None if label is None else text(label, f"the security label of {what}"),
             namespaces={name: integer(inode, f"a namespace of {what}") for name, inode in namespaces.items()},
         )
@@ -121,8 +121,8 @@ class Processes:
         for one in host.subject(Containers).all:
             if not one.running:
                 continue
-            raw = mapping(get(recorded, one.name, "the record of processes"), f"the processes of container {one.name}")
-            found = sequence(get(raw, "processes", f"container {one.name}"), f"the processes of container {one.name}")
+            raw = mapping(recorded.get(one.name), f"the processes of container {one.name}")
+            found = sequence(raw.get("processes"), f"the processes of container {one.name}")
             occupied.append(
                 Occupied(
                     one.name,
@@ -261,8 +261,8 @@ class Processes:
         ]
 
 
-def _list(numbers: object) -> str:
-    return ", ".join(str(number) for number in sequence(numbers, "numbers"))
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
 
 
 def _limits(value: object, container: str) -> Mapping[str, str | None]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from clawkeep.evidence.containers import Container, Containers
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.mounts import CONFIGURATION, VOLUME_HOMES
-from clawkeep.evidence.untrusted import mapping, size
+from clawkeep.evidence.untrusted import integer, mapping, size
 
 NAME = "openclaw"
 SERVICE = "gateway"
@@ -44,7 +44,9 @@ def _options(tier: Mapping[str, Any]) -> tuple[Expectation, str]:
     apparmor, seccomp = str(tier["openclaw_apparmor_profile"]), str(tier["openclaw_seccomp_profile"])
 
     def holds(value: Any) -> bool:
-        found = {str(option).replace("=", ":", 1) for option in value or []}
+        if not isinstance(value, list):
+            return False
+        found = {str(option).replace("=", ":", 1) for option in value}
         named = {option for option in found if not option.startswith("no-new-privileges")}
         bound = found - named <= {"no-new-privileges", "no-new-privileges:true"} and found != named
         allowed = {f"apparmor:{apparmor}"} | ({"seccomp:builtin"} if seccomp == "default" else set())
@@ -138,7 +140,7 @@ class Project:
             for key, value in sorted(one.host.items()):
                 if key not in promised and key not in FREE | JUDGED_AS_MOUNTS and not _is_empty(value):
                     found.append(f"container {one.name} has {key} {_brief(value)}, which the project does not set")
-            if one.setting("ShmSize") > SHARED_MEMORY:
+            if integer(one.setting("ShmSize"), f"ShmSize of container {one.name}") > SHARED_MEMORY:
                 found.append(f"container {one.name} has more shared memory than the engine gives by itself")
         return found
 

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import yaml
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.untrusted import mapping, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
 FOLDER = "/etc/clawkeep/releases"
@@ -59,16 +59,16 @@ class Releases:
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the collector did not look."""
-        found = shape.mapping(host.inside.fact("releases"), "the kept releases")
+        found = mapping(host.inside.fact("releases"), "the kept releases")
         kept = tuple(
-            Release(shape.text(row, "name", "a release"), _record(row), _parsed(row.get("compose")))
-            for row in shape.rows(found.get("kept"), "the kept releases")
+            Release(text(row.get("name"), "the name of a release"), _record(row), _parsed(row.get("compose")))
+            for row in rows(found.get("kept"), "the kept releases")
         )
         return cls(host.inside, str(found.get("current") or ""), kept, str(found.get("in-use") or ""))
 
     @cached_property
     def _running(self) -> list[Mapping[str, Any]]:
-        containers = shape.rows(self.document.json("docker-containers"), "`docker inspect`")
+        containers = rows(self.document.json("docker-containers"), "`docker inspect`")
         found = [container for container in containers if _labels(container).get(ROLE) == "agent"]
         if not found:
             raise Unmeasured("no agent container is there, so no release is in use")
@@ -95,7 +95,7 @@ class Releases:
 
     def lost_images(self) -> list[str]:
         """Sentences about kept releases whose image is gone, so that nothing can go back to them."""
-        present = set(shape.texts(self.document.fact("engine-images"), "the engine's images"))
+        present = set(texts(self.document.fact("engine-images"), "the engine's images"))
         if not present:
             raise Unmeasured("the engine lists no image at all, not even the one that runs")
         return [

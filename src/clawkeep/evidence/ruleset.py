@@ -14,7 +14,6 @@ from typing import Self
 
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.holes import Holes
-from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.model import RuleTables, Table, read_tables
 from clawkeep.evidence.netfilter.packet import Address, Network, Packet
 from clawkeep.evidence.netfilter.patterns import Span
@@ -35,6 +34,7 @@ from clawkeep.evidence.representatives import (
     sources,
 )
 from clawkeep.evidence.topology import Topology
+from clawkeep.evidence.untrusted import legible
 
 FAMILY, NAME = "inet", "clawkeep"
 DOCKER_TABLES = frozenset({"docker-bridges"})

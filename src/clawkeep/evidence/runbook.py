@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.topology import Topology
+from clawkeep.evidence.untrusted import integer, mapping, text
 from clawkeep.verdict import Unmeasured
 
 PATH = "/etc/clawkeep/runbook.md"
@@ -37,16 +37,21 @@ class Runbook:
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the host's own addresses are not known."""
-        file = shape.mapping(host.inside.fact("runbook"), "the runbook")
-        sources = shape.mapping(host.inside.fact("route-sources"), "the addresses towards the world")
+        file = mapping(host.inside.fact("runbook"), "the runbook")
+        sources = mapping(host.inside.fact("route-sources"), "the addresses towards the world")
         ways_out = tuple(str(address) for address in sources.values() if address)
         if not ways_out:
             raise Unmeasured("the host has no route to the world, so its present addresses cannot be told")
         present = frozenset(str(address) for address in host.subject(Topology).addresses)
         if file.get("text") is None:
             return cls("", 0, 0, present, ways_out)
-        text = shape.text(file, "text", "the runbook")
-        return cls(text, shape.number(file, "uid", PATH), shape.number(file, "mode", PATH), present, ways_out)
+        return cls(
+            text(file.get("text"), "the text of the runbook"),
+            integer(file.get("uid"), "the uid of the runbook"),
+            integer(file.get("mode"), "the mode of the runbook"),
+            present,
+            ways_out,
+        )
 
     @cached_property
     def named(self) -> tuple[str, ...]:
@@ -83,8 +88,8 @@ class Runbook:
 
     def missing(self, words: Iterable[str]) -> list[str]:
         """Sentences about names, contacts or a console of the site that the runbook does not have; blanks are equal."""
-        text = " ".join(self.text.split())
-        return [f"{PATH} does not mention {word!r}" for word in words if " ".join(word.split()) not in text]
+        plain = " ".join(self.text.split())
+        return [f"{PATH} does not mention {word!r}" for word in words if " ".join(word.split()) not in plain]
 
     def missing_commands(self) -> list[str]:
         """Sentences about the ways back that the runbook does not show."""

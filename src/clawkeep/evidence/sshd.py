@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from clawkeep.evidence import shape
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.systemd import units
+from clawkeep.evidence.untrusted import legible, mapping, rows, text
 from clawkeep.verdict import NotApplicable, Unmeasured
 
 # setting -> (values that keep to the promise, what is wrong otherwise)
@@ -51,10 +52,10 @@ class Sshd:
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `NotApplicable` on a host where no sshd listens."""
-        listening = shape.rows(host.inside.fact("sshd-listeners"), "the list of listening sshd")
+        listening = rows(host.inside.fact("sshd-listeners"), "the list of listening sshd")
         others = [
             f"{row.get('owner')} on port {row.get('port')}"
-            for row in shape.rows(host.inside.fact("tcp-answers"), "what the TCP listeners answer")
+            for row in rows(host.inside.fact("tcp-answers"), "what the TCP listeners answer")
             if row.get("says") == "ssh"
         ]
         if others:
@@ -66,16 +67,16 @@ class Sshd:
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
         """One policy for each connection that the collector made up: users, addresses, Match blocks."""
-        specs = shape.rows(self.document.fact("sshd-specs"), "the connections that sshd was asked about")
+        specs = rows(self.document.fact("sshd-specs"), "the connections that sshd was asked about")
         found = []
         for row in specs:
             if row.get("problem"):
                 raise Unmeasured(f"`{row.get('why')}` in sshd's configuration was not evaluated: {row['problem']}")
             settings: dict[str, tuple[str, ...]] = {}
-            for line in self.document.lines(shape.text(row, "key", "a connection")):
+            for line in self.document.lines(text(row.get("key"), "the key of a connection")):
                 name, _, value = line.partition(" ")
                 settings[name.lower()] = (*settings.get(name.lower(), ()), value)
-            spec = shape.mapping(row.get("spec"), "a connection")
+            spec = mapping(row.get("spec"), "a connection")
             who = f"for {spec.get('user')} from {spec.get('addr')}"
             why = str(row.get("why", ""))
             found.append(Policy(f"{who} (`{why}`)" if why.lower().startswith("match") else who, settings))
@@ -141,17 +142,18 @@ class Sshd:
         return self._stale() + self._offered()
 
     def _stale(self) -> list[str]:
-        units = shape.units(self.document.lines("sshd-units"))
-        active = [unit for unit in units.values() if unit.get("ActiveState") == "active"]
+        shown = units(self.document.lines("sshd-units"))
+        active = [unit for unit in shown.values() if unit.get("ActiveState") == "active"]
         times = [unit.get("StateChangeTimestamp", "").removeprefix("@") for unit in active]
         if not times or not all(time.isdigit() for time in times):
             raise Unmeasured("systemd does not tell since when sshd runs as it does")
         read = max(int(time) for time in times)
-        return [
-            f"{shape.text(row, 'path', 'a file')} changed after sshd last read its settings: reload it"
-            for row in shape.rows(self.document.fact("sshd-files"), "sshd's files")
-            if float(row.get("changed") or 0) >= read + 1  # systemd tells whole seconds
-        ]
+        with legible("sshd's files"):
+            return [
+                f"{text(row.get('path'), 'the path of a file')} changed after sshd last read its settings: reload it"
+                for row in rows(self.document.fact("sshd-files"), "sshd's files")
+                if float(row.get("changed") or 0) >= read + 1  # systemd tells whole seconds
+            ]
 
     def _offered(self) -> list[str]:
         asked = [key for key in self.document.raw.get("commands", {}) if str(key).startswith("ssh-offers/")]

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, Self
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.legible import legible
 from clawkeep.evidence.netfilter.packet import Address, Network, Surroundings
+from clawkeep.evidence.untrusted import legible
 from clawkeep.verdict import Unmeasured
 
 AGENT_LABEL = "clawkeep.role"

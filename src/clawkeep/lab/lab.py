@@ -114,12 +114,13 @@ def restore(lab: Lab, name: str) -> None:
             known = ", ".join(machine.snapshots(lab)) or "none"
             raise LabError(f"{lab.scenario.group} has no snapshot {name!r}; it has: {known}")
         with step(f"restoring the snapshot {name}"):
+            host = HostImage(Path(record.image))
             if condition(lab).running:
-                machine.load(lab, name)
+                state.end([process for process in record.processes if process.name == _MACHINE])
+                record = _boot(lab, _without_machine(record), host, name)
             else:
                 _clear(lab, keep_disk=True)
-                _begin(lab, HostImage(Path(record.image)), _free_port(record.port), name)
-                record = _record(lab, running=True)
+                record = _begin(lab, host, _free_port(record.port), name)
             ssh.set_clock(lab, record.port, _RESTORE_PATIENCE)
 
 
@@ -189,7 +190,7 @@ def _clear(lab: Lab, *, keep_disk: bool = False, keep_logs: bool = False) -> Non
             entry.unlink()
 
 
-def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = None) -> None:
+def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = None) -> State:
     """Start network, world and machine, each recorded as soon as it exists."""
     record = State(port, str(host.folder))
     state.save(lab, record)  # before anything exists: the names follow from it, and the mark finds the processes
@@ -202,9 +203,21 @@ def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = Non
         for service in SERVICES:
             record = _recorded(lab, record, service.name, _start(lab, service, world))
     inventory.write(lab, port, host.containers)
-    process = machine.start(lab, host, port, ssh.public_key(lab), _environment(lab), from_snapshot)
-    record = _recorded(lab, record, _MACHINE, process)
+    record = _boot(lab, record, host, from_snapshot)
     _await_world(lab, record)
+    return record
+
+
+def _boot(lab: Lab, record: State, host: HostImage, from_snapshot: str | None) -> State:
+    """Start the machine. A snapshot is always loaded into a new QEMU: one that runs never turns its emulated time stamp
+    counter back, so its guest would charge whichever process was running with all the time since the snapshot.
+    """
+    process = machine.start(lab, host, record.port, ssh.public_key(lab), _environment(lab), from_snapshot)
+    return _recorded(lab, record, _MACHINE, process)
+
+
+def _without_machine(record: State) -> State:
+    return replace(record, processes=tuple(p for p in record.processes if p.name != _MACHINE))
 
 
 def _await_host(lab: Lab, port: int) -> None:

@@ -162,10 +162,3 @@ def save(lab: Lab, name: str) -> None:
     complaint = monitor(lab, f"savevm {name}").strip()
     if complaint:
         raise LabError(f"the snapshot {name} was not taken: {complaint}")
-
-
-def load(lab: Lab, name: str) -> None:
-    """Put the running machine back to snapshot `name`."""
-    complaint = monitor(lab, f"loadvm {name}").strip()
-    if complaint:
-        raise LabError(f"the snapshot {name} was not restored: {complaint}")

@@ -74,7 +74,9 @@ def _foot(report: Report, console: Console, folder: Path | None) -> None:
     if report.left_out:
         console.print(Text(f"left out, they need another vantage than inside: {', '.join(report.left_out)}"))
     if report.planned:
-        console.print(Text(f"planned, not verified yet: {len(report.planned)} controls", style="dim"))
+        console.print(
+            Text(f"planned, not verified yet ({len(report.planned)}): {', '.join(report.planned)}", style="dim")
+        )
     if report.bundle is not None:
         _evidence(report.bundle, console)
     if folder is not None:

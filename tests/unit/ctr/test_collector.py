@@ -109,7 +109,7 @@ def test_the_runtime_on_its_way_in_is_known(name: str, executable: str, helper: 
 
 
 def test_a_helper_that_stays_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    stuck = {"name": "runc:[2:INIT]", "executable": ""}
+    stuck = {"pid": 2**30, "name": "runc:[2:INIT]", "executable": ""}
     monkeypatch.setattr(processes, "SETTLE_SECONDS", 0.5)
     monkeypatch.setattr(processes, "members", lambda *_: [stuck])
     assert processes.observe(1, {})["processes"] == [stuck]

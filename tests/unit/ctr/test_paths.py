@@ -6,7 +6,6 @@ import pytest
 
 from clawkeep.evidence.mountinfo import host_paths, parse
 from clawkeep.evidence.paths import engine_sockets_in, why_sensitive
-from clawkeep.evidence.untrusted import size
 from clawkeep.verdict import Unmeasured
 
 
@@ -76,16 +75,3 @@ def test_the_kernel_tells_the_path_behind_a_mount(line: str, paths: list[str]) -
 def test_a_line_of_another_form_is_not_measured(line: str) -> None:
     with pytest.raises(Unmeasured):
         parse([line])
-
-
-@pytest.mark.parametrize(
-    ("written", "number"), [("2g", 2 << 30), ("512m", 512 << 20), ("1024", 1024), (7, 7), ("2GiB", 2 << 30)]
-)
-def test_sizes(written: object, number: int) -> None:
-    assert size(written, "x") == number
-
-
-@pytest.mark.parametrize("written", ["", "g", "2x", None, "-1", True])
-def test_what_is_no_size(written: object) -> None:
-    with pytest.raises(Unmeasured):
-        size(written, "x")

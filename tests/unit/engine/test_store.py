@@ -92,7 +92,7 @@ def _alpha(**changes):
         (_alpha(name="omega"), "is the evidence of 'alpha', not of the host omega"),
         (_alpha(reached=False), "was not reached, yet names evidence"),
         (lambda m: m["hosts"][1].update(reached=True), "was reached, but names no evidence"),
-        (lambda m: m["hosts"][1].update(file="alpha.JSON"), "gives the file alpha.JSON to two hosts, alpha and beta"),
+        (lambda m: m["hosts"][1].update(file="ALPHA.json"), "gives the file ALPHA.json to two hosts, alpha and beta"),
         (lambda m: m["hosts"].append(m["hosts"][0]), "names the host alpha twice"),
         (lambda m: m.update(started="yesterday"), "started: "),
         (lambda m: m["site"].pop("name"), "site_name: field required"),

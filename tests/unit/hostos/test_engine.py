@@ -197,6 +197,10 @@ def test_a_new_engine_must_tell_its_backend() -> None:
         lambda w: said(w, "docker-info", Debug="no"),
         lambda w: w["facts"].update({"engine-files": []}),
         lambda w: w["facts"].update({"engine-sockets": "none"}),
+        lambda w: w["facts"].update(
+            {"engine-sockets": [{"owner": "dockerd", "proto": "tcp", "address": [], "port": 1}]}
+        ),
+        lambda w: w["commands"].update({"docker-containers": command([{"HostConfig": {"PortBindings": "80"}}])}),
         lambda w: fact(w, "engine-group", groups=[]),
         lambda w: said(w, "agent-experiments", **{"engine-socket": {"agent": "EACCES", "root": "ENOENT"}}),
         lambda w: said(w, "agent-experiments", **{"engine-socket": {"agent": "ENOENT", "root": "ok"}}),

@@ -154,6 +154,7 @@ def test_a_layer_that_is_not_the_saved_one_is_drift(world: World, family: str) -
         ("clawkeep-firewall.service", "Before", "docker.service", "lacks Before=network-pre.target"),
         ("clawkeep-firewall.service", "Before", "network-pre.target", "lacks Before=docker.service"),
         ("clawkeep-firewall.service", "ExecStart", COMMAND.format("load").replace("load", "status"), "does not start"),
+        ("clawkeep-firewall.service", "ExecStart", f"{COMMAND.format('load')}\nExecStart={{ argv[]=nft }}", "alone"),
         ("clawkeep-firewall.service", "ActiveState", "failed", "is failed"),
         ("clawkeep-firewall.service", "LoadState", "masked", "is not there"),
         ("clawkeep-firewall.service", "ConditionResult", "no", "skipped because of a condition"),

@@ -53,7 +53,8 @@ PUT_IMDS2 = (
     "PUT /latest/api/token HTTP/1.0\r\nHost: metadata\r\n"
     "X-aws-ec2-metadata-token-ttl-seconds: 1\r\nContent-Length: 0\r\n\r\n"
 )
-HOST_PATIENCE = 20.0  # seconds: what the host asks for itself is meant to answer, and a busy gateway takes its time
+HOST_PATIENCE = 20.0  # seconds: what the host asks for itself is meant to answer
+GATEWAY_PATIENCE = 90.0  # seconds: a busy gateway on a busy machine takes its time, and only a dead one takes it all
 HEALTHZ = "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 
 
@@ -67,10 +68,14 @@ def collect(rec: Recorder) -> None:
     def probe_host() -> None:
         reach["host"] = connect_all(_host_wishes(rec, host, running, listening), HOST_PATIENCE)
 
+    def ask_gateway() -> None:
+        reach["gateway"] = connect_all([_healthz(rec)], GATEWAY_PATIENCE)
+
     rec.json("reach-counters-before", COUNTERS)
     agents = [one for one in running if one["agent"] and not one["host_network"]]
-    _together([probe_host] + [_prober(rec, one, running, host, listening) for one in agents])
+    _together([probe_host, ask_gateway] + [_prober(rec, one, running, host, listening) for one in agents])
     rec.json("reach-counters-after", COUNTERS)
+    reach["host"] += reach.pop("gateway")
     rec.note("reach", reach)
 
 
@@ -187,12 +192,17 @@ def _site_wishes(rec: Recorder) -> List[Connect]:
     )
 
 
+def _healthz(rec: Recorder) -> Connect:
+    """The control experiment of everything that must not reach the gateway: the host itself does."""
+    port = int((rec.parameters.get("tier") or {}).get("openclaw_port") or 18789)
+    return Connect("healthz", "127.0.0.1", port, HEALTHZ)
+
+
 def _host_wishes(
     rec: Recorder, host: List[Dict[str, Any]], running: List[Dict[str, Any]], listening: Dict[str, List[int]]
 ) -> List[Connect]:
     """The control experiments that the host itself can make: the same targets, unfiltered."""
-    port = int((rec.parameters.get("tier") or {}).get("openclaw_port") or 18789)
-    wishes = [Connect("healthz", "127.0.0.1", port, HEALTHZ), *_site_wishes(rec)]
+    wishes = _site_wishes(rec)
     reachable = [one["address"] for one in host if not one["link_local"]]
     wishes += [Connect("host", address, one) for address in reachable for one in _own_ports(listening)][
         :MOST_HOST_TARGETS

@@ -12,7 +12,8 @@ from .core import Recorder
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 LIMITS = ("memory.max", "memory.swap.max", "cpu.max", "pids.max")
 CGROUPS = "/sys/fs/cgroup"
-SETTLE_SECONDS = 10.0  # a container runtime's own helper, root until it execs, is waited for this long
+SETTLE_SECONDS = 45.0  # a container runtime's own helper, root until it execs, is waited for this long
+POLL_SECONDS = 0.4
 
 
 def _read(path: str) -> Optional[str]:
@@ -127,9 +128,17 @@ def observe(init: int, host: Dict[str, int]) -> Dict[str, Any]:
     end = time.monotonic() + SETTLE_SECONDS
     while True:
         found = members(init, group, host)
-        if not any(map(is_runtime_helper, found)) or time.monotonic() > end:
+        helpers = [one["pid"] for one in found if is_runtime_helper(one)]
+        if not helpers or time.monotonic() > end:
             return {"cgroup": group, "limits": limits(group), "processes": found}
-        time.sleep(0.4)
+        _await_exec(helpers, end)
+
+
+def _await_exec(helpers: List[int], end: float) -> None:
+    """Wait until each of the runtime's helpers has become what it was sent for, or is gone; a glance costs little."""
+    time.sleep(POLL_SECONDS)
+    while time.monotonic() < end and any(map(is_runtime_helper, filter(None, map(process, helpers)))):
+        time.sleep(POLL_SECONDS)
 
 
 def collect(rec: Recorder) -> None:
