@@ -63,18 +63,21 @@ def allowed(file: Path | None, identity: str | None) -> Allowed | None:
     return found
 
 
-def kept(folder: Path, observations: Sequence[Observation], started: str, key: Key | None) -> model.Bundle:
+def kept(
+    folder: Path, observations: Sequence[Observation], started: str, key: Key | None, *, limited: bool
+) -> model.Bundle:
     """Save what was observed; what went wrong is told by the bundle, for the hosts are still to be judged."""
     try:
-        saved = store.save(folder, observations, started, key)
+        saved = store.save(folder, observations, started, key, limited=limited)
     except ClawkeepError as problem:
         return model.Bundle("", problem=str(problem))
     return model.Bundle(saved.digest, saved.signed_by, problem=saved.problem)
 
 
-def replayed(folder: Path, known: Mapping[str, Tier], whose: Allowed | None) -> tuple[list[Observation], model.Bundle]:
+def replayed(
+    bundle: Bundle, known: Mapping[str, Tier], whose: Allowed | None
+) -> tuple[list[Observation], model.Bundle]:
     """The observations of a bundle, which is as it was recorded and signed as was asked for; else ClawkeepError."""
-    bundle = open_bundle(folder)
     observations = store.observations(bundle, known)
     author = bundle.author(whose)
     key, signer = (author.key, author.signer) if author is not None else (None, None)

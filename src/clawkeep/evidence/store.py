@@ -50,16 +50,25 @@ def vacant(folder: Path) -> None:
         raise ClawkeepError(f"the evidence cannot be saved to {folder}: {problem.strerror}") from None
 
 
-def save(folder: Path, observations: Sequence[Observation], started: str, key: Key | None = None) -> Saved:
+def save(
+    folder: Path,
+    observations: Sequence[Observation],
+    started: str,
+    key: Key | None = None,
+    *,
+    limited: bool = False,
+) -> Saved:
     """Write a bundle of what was observed into `folder`, which must be new or empty; readable by its owner alone.
 
-    With `key` it is signed; should the key fail now, the bundle is kept unsigned and says so. Raises ClawkeepError
-    when the folder holds something already or cannot be written, or when a host's evidence is no size to be kept.
+    `limited` says that the inventory has more hosts. With `key` it is signed; should the key fail now, the bundle is
+    kept unsigned and says so. Raises ClawkeepError when the folder holds something already or cannot be written, or
+    when a host's evidence is no size to be kept.
     """
     vacant(folder)
     head: dict[str, Any] = {
         "tool": importlib.metadata.version("clawkeep"),
         "started": started,
+        "limited": limited,
         "site": observations[0].site.model_dump(mode="json") if observations else {},
     }
     try:
@@ -100,6 +109,7 @@ def _write_host(folder: Path, observation: Observation, taken: set[str]) -> dict
         "size": size,
         "tier": host.tier.name,
         "addresses": list(host.addresses),
+        "groups": list(host.groups),
         "reached": observation.reached,
         "message": observation.message,
     }
@@ -139,7 +149,7 @@ def _observation(bundle: Bundle, entry: Entry, site: Site, known: Mapping[str, T
         raise ClawkeepError(
             f"{bundle.folder}: the host {entry.name} has the tier {entry.tier}; the tiers are {', '.join(known)}"
         )
-    host = Host(entry.name, known[entry.tier], tuple(entry.addresses))
+    host = Host(entry.name, known[entry.tier], tuple(entry.addresses), tuple(entry.groups))
     raw = bundle.evidence(entry)
     if raw is None:
         return Observation(host, site, None, entry.message or "it was not reached when the evidence was recorded")

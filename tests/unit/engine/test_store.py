@@ -39,7 +39,9 @@ def edit_manifest(folder, change):
     old = json.loads(path.read_text())
     change(old)
     entries = [{k: v for k, v in entry.items() if k not in {"after", "chain"}} for entry in old["hosts"]]
-    path.write_bytes(encode(seal({key: old[key] for key in ("tool", "started", "site", "signed_by")}, entries)))
+    path.write_bytes(
+        encode(seal({key: old[key] for key in ("tool", "started", "limited", "site", "signed_by")}, entries))
+    )
 
 
 def test_what_was_saved_is_loaded(bundle, known):
@@ -127,7 +129,7 @@ def first_schema(bundle):
     new = json.loads(path.read_text())
     hosts = {h.pop("name"): h for h in new["hosts"]}
     for entry in hosts.values():
-        for key in ("after", "chain", "size"):
+        for key in ("after", "chain", "size", "groups"):
             del entry[key]
     old = {"schema": 1, **{key: new[key] for key in ("tool", "started", "site")}, "hosts": hosts}
     path.write_text(json.dumps({**old, "sha256": digest(old)}))

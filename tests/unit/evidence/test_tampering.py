@@ -47,7 +47,10 @@ def test_the_digests_are_made_as_the_guide_says(bundle):
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     manifest = json.loads((bundle / "manifest.json").read_text())
-    before, value = None, digest({key: manifest[key] for key in ("schema", "tool", "started", "site", "signed_by")})
+    before, value = (
+        None,
+        digest({key: manifest[key] for key in ("schema", "tool", "started", "limited", "site", "signed_by")}),
+    )
     assert manifest["start"] == value
     for entry in manifest["hosts"]:
         value = digest({**{k: v for k, v in entry.items() if k != "chain"}, "previous": value})
@@ -176,6 +179,10 @@ def test_nesting_without_end(bundle):
     assert found.startswith("manifest.json is not JSON")
 
 
+HEAD_EDITED = (
+    "manifest.json: what it says of the run (tool, started, limited, site, signed_by) was edited after it was recorded"
+)
+
 # What a hand does that mends the manifest's own digest, but does not know of the chain.
 EDITS = {
     "a tier": (
@@ -184,15 +191,11 @@ EDITS = {
     ),
     "when": (
         lambda m: m.update(started="2027-01-02T03:04:05Z"),
-        [
-            "manifest.json: what it says of the run (tool, started, site, signed_by) was edited after it was recorded",
-        ],
+        [HEAD_EDITED],
     ),
     "the site": (
         lambda m: m["site"].update(admin_networks=["0.0.0.0/0"]),
-        [
-            "manifest.json: what it says of the run (tool, started, site, signed_by) was edited after it was recorded",
-        ],
+        [HEAD_EDITED],
     ),
     "the first host removed": (
         lambda m: m["hosts"].pop(0),
@@ -289,7 +292,7 @@ def test_evidence_of_another_host_under_a_new_seal(bundle):
     entries = [{k: v for k, v in e.items() if k not in {"after", "chain"}} for e in old["hosts"]]
     for key in ("file", "sha256", "size"):
         entries[0][key], entries[1][key] = entries[1][key], entries[0][key]
-    path.write_bytes(encode(seal({k: old[k] for k in ("tool", "started", "site", "signed_by")}, entries)))
+    path.write_bytes(encode(seal({k: old[k] for k in ("tool", "started", "limited", "site", "signed_by")}, entries)))
     assert proved(bundle) == [
         "hosts/beta.json is the evidence of 'beta', not of the host alpha",
         "hosts/alpha.json is the evidence of 'alpha', not of the host beta",

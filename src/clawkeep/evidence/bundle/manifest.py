@@ -1,8 +1,9 @@
 """The manifest of a bundle: what was measured when, the digest of every file, and a chain over the hosts.
 
-    {"schema": 2, "tool": version, "started": "...Z", "site": {}, "signed_by": "SHA256:..." | null,
-     "start": digest of the five above,
-     "hosts": [{"name", "after", "file", "sha256", "size", "tier", "addresses", "reached", "message", "chain"}],
+    {"schema": 2, "tool": version, "started": "...Z", "limited": bool, "site": {}, "signed_by": "SHA256:..." | null,
+     "start": digest of the six above,
+     "hosts": [{"name", "after", "file", "sha256", "size", "tier", "addresses", "groups", "reached", "message",
+                "chain"}],
      "last": name of the last host | null,
      "sha256": digest of all of the above}
 
@@ -11,9 +12,9 @@ chain value of the host before it (`start` for the first) as `previous`: an entr
 `sha256` and `size` (bytes) are of the host's file as it lies there; both and `file` are null for a host that was not
 reached. `signed_by` is the fingerprint of the key that is to sign. "Digest" is that of the canonical JSON, see
 `document.digest`. The digests show that nothing changed by itself or by an unwary hand; who wrote them, only a
-signature shows.
+signature shows. `limited` says that the inventory has more hosts.
 
-Schema 1, which older bundles have, knows no chain: `hosts` maps names to entries.
+Schema 1, which older bundles have, knows no chain: `hosts` maps names to entries; `limited` and `groups` may be absent.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from clawkeep.register import sentence
 
 SCHEMA = 2
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.json")
-HEAD = ("schema", "tool", "started", "site", "signed_by")
+HEAD = ("schema", "tool", "started", "limited", "site", "signed_by")
 
 Started = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
@@ -48,12 +49,14 @@ class Entry(BaseModel):
     sha256: str | None
     tier: str
     addresses: list[str]
+    groups: list[str] = []
     reached: bool
     message: str
     size: int | None = None  # bytes
 
 
 class _Chained(Entry):
+    groups: list[str]
     size: int | None
     after: str | None
     chain: str
@@ -65,6 +68,7 @@ class _Body(BaseModel):
     schema_: int = Field(alias="schema")
     tool: str
     started: Started
+    limited: bool = False
     site: dict[str, Any]
     sha256: str
 
@@ -74,6 +78,7 @@ class _First(_Body):
 
 
 class _Second(_Body):
+    limited: bool
     signed_by: str | None
     start: str
     hosts: list[_Chained]
@@ -87,6 +92,7 @@ class Manifest:
     schema: int
     tool: str
     started: str
+    limited: bool
     site: Mapping[str, Any]
     signed_by: str | None
     hosts: tuple[Entry, ...]
@@ -95,7 +101,7 @@ class Manifest:
 
 
 def seal(head: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The manifest of `entries` (without `after` and `chain`) under `head` (tool, started, site, signed_by)."""
+    """The manifest of `entries` (without `after` and `chain`) under `head` (all of HEAD but the schema)."""
     opening = {"schema": SCHEMA, **head}
     before, value = None, digest(opening)
     hosts = []
@@ -135,7 +141,17 @@ def _first(path: Path, raw: dict[str, Any]) -> Manifest:
     entries = tuple(Entry.model_validate({**entry, "name": name}) for name, entry in body.hosts.items())
     whole = {key: value for key, value in raw.items() if key != "sha256"}
     breaks = [] if digest(whole) == body.sha256 else [f"{path} {_EDITED}"]
-    return Manifest(1, body.tool, body.started, body.site, None, entries, body.sha256, (*breaks, *_twice(entries)))
+    return Manifest(
+        schema=1,
+        tool=body.tool,
+        started=body.started,
+        limited=body.limited,
+        site=body.site,
+        signed_by=None,
+        hosts=entries,
+        digest=body.sha256,
+        breaks=(*breaks, *_twice(entries)),
+    )
 
 
 def _second(path: Path, raw: dict[str, Any], data: bytes) -> Manifest:
@@ -145,6 +161,7 @@ def _second(path: Path, raw: dict[str, Any], data: bytes) -> Manifest:
         schema=SCHEMA,
         tool=body.tool,
         started=body.started,
+        limited=body.limited,
         site=body.site,
         signed_by=body.signed_by,
         hosts=tuple(body.hosts),
@@ -173,7 +190,9 @@ def _breaks(raw: Mapping[str, Any]) -> list[str]:
     """Where the chain breaks, each with the host that it breaks at."""
     said = []
     if digest({key: raw[key] for key in HEAD}) != raw["start"]:
-        said.append("what it says of the run (tool, started, site, signed_by) was edited after it was recorded")
+        said.append(
+            "what it says of the run (tool, started, limited, site, signed_by) was edited after it was recorded"
+        )
     chains = {None: raw["start"], **{entry["name"]: entry["chain"] for entry in raw["hosts"]}}
     before = None
     for entry in raw["hosts"]:
