@@ -13,6 +13,7 @@ from clawkeep import cli, repo, tiers
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.document import digest
+from clawkeep.inventory import Inventory
 
 from .conftest import STARTED, observed
 
@@ -160,7 +161,8 @@ def recorded():
 @pytest.fixture
 def live(monkeypatch, recorded, tmp_path):
     """`verify` on an inventory whose one host answers as the recorded one did; gives its arguments."""
-    monkeypatch.setattr(cli.inventory, "load", lambda *_, **__: type("Hosts", (), {"hosts": recorded}))
+    known = Inventory(Path("production"), tuple(o.host for o in recorded), recorded[0].site, {})
+    monkeypatch.setattr(cli.inventory, "load", lambda *_, **__: known)
     monkeypatch.setattr(cli, "observe", lambda *_, **__: recorded)
     return ("verify", "-i", "production", "--control", "NET-04", "--report", tmp_path / "r", "--save-evidence")
 
