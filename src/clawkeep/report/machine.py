@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from clawkeep.report.model import SCHEMA, Drift, Report, Result, Waiver
+from clawkeep.report.model import SCHEMA, Bundle, Drift, Report, Result, Waiver
 from clawkeep.report.sanitise import EXCERPT, clean
 from clawkeep.verdict import Status
 
@@ -30,6 +30,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "warnings": [clean(sentence) for sentence in report.warnings],
         "objections": [clean(sentence) for sentence in report.objections],
         "drift": _drift(report.drift) if report.drift is not None else None,
+        "bundle": _bundle(report.bundle) if report.bundle is not None else None,
         "summary": {status.value: count for status, count in report.counts.items()},
     }
 
@@ -62,6 +63,10 @@ def _drift(drift: Drift) -> dict[str, Any]:
         "worse": drift.worse,
         "differences": [{key: clean(value) for key, value in asdict(one).items()} for one in drift.differences],
     }
+
+
+def _bundle(bundle: Bundle) -> dict[str, Any]:
+    return {key: clean(value) if isinstance(value, str) else value for key, value in asdict(bundle).items()}
 
 
 _JUNIT = {
