@@ -13,9 +13,9 @@ from pathlib import Path
 from clawkeep import register, repo
 from clawkeep.register import Control, Proof
 from clawkeep.report import files
-from clawkeep.report.model import Change, Difference, Drift, HostRow, Report, Result, Waiver
+from clawkeep.report.model import Bundle, Change, Difference, Drift, HostRow, Report, Result, Waiver
 from clawkeep.verdict import Status
-from tests.reports import FINISHED, STARTED, VERSION, excerpt, waiver
+from tests.reports import FINISHED, STARTED, VERSION, digest, excerpt, waiver
 
 HOSTS = {
     "tier1_personal": ("claw-anna", "claw-bo", "claw-chen", "claw-dana"),
@@ -127,6 +127,7 @@ def demo(controls: Mapping[str, Control]) -> Report:
         planned=tuple(name for name, one in controls.items() if one.proof is Proof.PLANNED),
         warnings=("waivers.yml:21: the waiver of NET-06 on claw-chen ends on 2026-11-29, in 9 days",),
         drift=DRIFT,
+        bundle=Bundle(digest("the evidence"), f"SHA256:{43 * 'A'}", "verifier@control.example"),
     )
 
 

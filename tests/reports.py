@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 
 from clawkeep.register import Control, Proof, Severity
-from clawkeep.report.model import Change, Difference, Drift, Excerpt, HostRow, Report, Result, Waiver
+from clawkeep.report.model import Bundle, Change, Difference, Drift, Excerpt, HostRow, Report, Result, Waiver
 from clawkeep.verdict import Status
 
 STARTED, FINISHED = "2026-11-20T06:00:04Z", "2026-11-20T06:01:52Z"
@@ -148,6 +148,7 @@ def hostile(text: str = HOSTILE) -> tuple[Report, dict[str, Control]]:
         planned=("AGT-07",),
         warnings=(text,),
         objections=(text,),
+        bundle=Bundle(text, text, text, text),
         drift=Drift(text, (Difference(Change.NEW_FAILING, text, "NET-02", text, text),)),
     )
     return report, dict(REGISTER)

@@ -57,6 +57,8 @@ def _lines(report: Report, register: Mapping[str, Control]) -> Iterator[str]:
         f"exit status {int(end)}: {MEANINGS[end]}. clawkeep {plain(report.version)}."
     )
     yield ""
+    if report.bundle is not None:
+        yield f"{literal(words.rests_on(report.bundle))}\n"
     counts = report.counts
     yield "| " + " | ".join(label for label, _ in words.STATUSES.values()) + " |"
     yield "|" + " ---: |" * len(words.STATUSES)

@@ -120,6 +120,7 @@ class _Results:
                 *(_property("left-out", name) for name in report.left_out),
                 *(_property("warning", sentence) for sentence in report.warnings),
                 *(_property("objection", sentence) for sentence in report.objections),
+                *([_property("evidence", words.rests_on(report.bundle))] if report.bundle is not None else []),
             ],
             "local-definitions": self._definitions(),
             "reviewed-controls": {"control-selections": [self._selection()]},

@@ -162,6 +162,8 @@ def _invocation(report: Report) -> dict[str, Any]:
     ]
     notes += [(sentence, "error") for sentence in report.objections]
     notes += [(sentence, "warning") for sentence in report.warnings]
+    if report.bundle is not None:
+        notes.append((words.rests_on(report.bundle), "error" if report.bundle.problem else "note"))
     if report.planned:
         notes.append((f"Planned, not verified yet: {', '.join(report.planned)}", "note"))
     if report.left_out:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from clawkeep.register import Severity
 from clawkeep.report import terminal
-from clawkeep.report.model import Change, Report, Result
+from clawkeep.report.model import Bundle, Change, Report, Result
 from clawkeep.verdict import Status
 
 AREAS: Mapping[str, str] = {
@@ -81,6 +81,12 @@ def headline(report: Report) -> str:
     told = told or [terminal.MEANINGS[report.exit_status]]
     sentence = ", ".join(told)
     return sentence[0].upper() + sentence[1:]
+
+
+def rests_on(bundle: Bundle) -> str:
+    """What is kept of the evidence, and who vouches for it; what went wrong with that, where something did."""
+    kept = f"Evidence {bundle.digest}, {bundle.signature}" if bundle.digest else "The evidence was not kept"
+    return f"{kept}: {bundle.problem}" if bundle.problem else kept
 
 
 def page_uri(control: str) -> str:

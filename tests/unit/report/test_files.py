@@ -12,7 +12,7 @@ import pytest
 from tests import reports
 
 from clawkeep.report import files
-from clawkeep.report.model import Report
+from clawkeep.report.model import Bundle, Report
 from clawkeep.verdict import Status
 
 EVERY = pytest.mark.parametrize("name", sorted(files.WRITERS))
@@ -82,6 +82,15 @@ def test_every_file_names_what_is_planned(name, planned):
     assert planned not in text(name, reports.of(reports.result(Status.PASS))).replace("\\-", "-") or name in {
         "report.html"  # it holds the page of every control
     }
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html", "report.md", "report.sarif", "report.oscal.json"])
+def test_the_files_tell_what_evidence_they_rest_on(name):
+    row = reports.result(Status.PASS)
+    told = text(name, reports.of(row, bundle=Bundle("sha256:0123", "SHA256:key", "ada")))
+    assert "sha256:0123" in told
+    assert "ada" in told
+    assert "disk is full" in text(name, reports.of(row, bundle=Bundle("", problem="the disk is full")))
 
 
 @EVERY

@@ -30,7 +30,12 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"clean": clean, "plural": words.plural, "days_left": words.days_left}
+_ENVIRONMENT.filters |= {
+    "clean": clean,
+    "plural": words.plural,
+    "days_left": words.days_left,
+    "rests_on": words.rests_on,
+}
 
 # What would end the block of JSON or be markup in it, and the two characters that JSON has and old scripts have not.
 _INERT = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
