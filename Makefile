@@ -39,6 +39,10 @@ lint:
 unit:
 	pytest -q -n auto --dist loadfile
 
+.PHONY: browser
+browser: setup-lab ## The HTML report in headless Chromium, hostile text and all; a minute, no host
+	pytest -q tests/browser -m browser
+
 .PHONY: demo
 demo: setup-lab ## Boot the safe lab, converge tier 1, verify it, and leave the host up for a look
 	scripts/demo $(SCENARIO)
