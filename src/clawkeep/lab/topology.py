@@ -32,7 +32,10 @@ class Scenario:
     host: str
 
 
-SCENARIOS = {s.group: s for s in (Scenario(group="tier1_personal", host="lab-tier1"),)}
+SCENARIOS = {
+    s.group: s
+    for s in (Scenario(group="tier1_personal", host="lab-tier1"), Scenario(group="tier2_team", host="lab-tier2"))
+}
 
 # The machine's two network cards. Fixed, since the guest finds its cards by them.
 MGMT_MAC = "52:54:00:c1:a0:01"
