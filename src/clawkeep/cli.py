@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clawkeep import cli_controls, console, inventory, register, repo, tiers
+from clawkeep import cli_controls, cli_schedule, console, inventory, register, repo, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.observe import observe
@@ -29,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_controls.app, name="controls")
+app.add_typer(cli_schedule.app, name="schedule")
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
