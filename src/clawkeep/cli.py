@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from clawkeep import cli_controls, cli_schedule, console, inventory, register, repo, tiers
-from clawkeep.errors import ClawkeepError
+from clawkeep import cli_controls, cli_papers, cli_schedule, console, drift, inventory, papers, register, repo, tiers
+from clawkeep.errors import ClawkeepError, NotInOrder
 from clawkeep.evidence import store
 from clawkeep.observe import observe
 from clawkeep.report import files, terminal
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
-from clawkeep.run import Selection, evaluate, now, select
+from clawkeep.run import Selection, evaluate, now, select, today
 
 app = typer.Typer(
     name="clawkeep",
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_controls.app, name="controls")
 app.add_typer(cli_schedule.app, name="schedule")
+app.add_typer(cli_papers.waivers, name="waivers")
+app.command("attest")(cli_papers.attest)
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
@@ -45,15 +49,30 @@ nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is ju
 
   clawkeep verify -i inventories/production --save-evidence evidence/today --report report/today
 
-  clawkeep verify --evidence evidence/today
+  clawkeep verify -i inventories/production --baseline report/last-good/report.json
+
+  clawkeep verify --evidence evidence/today --waivers inventories/production/waivers.yml
+
+[bold]Waivers and attestations[/bold]
+
+waivers.yml and attestations.yml are read beside the inventory, or from where --waivers and --attestations say. \
+A waived control is judged as ever; its fail is then told as waived. \
+The rules: docs/guides/waivers-and-attestations.md.
 
 [bold]Exit status[/bold] (the worst decides; the counts are always printed, so that a 2 hides no fail)
 
-  0  every required control passes
+  0  every required control passes or is waived
 
   1  a required control fails
 
   2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage
+
+  3  drift: green, but worse than the baseline
+
+  4  a waiver or an attestation is not in order: the file cannot be read, or an entry has expired, matches nothing, is \
+stale, or breaks a rule
+
+The worst finding decides in the order 4, 2, 1, 3, 0.
 """
 
 
@@ -94,6 +113,15 @@ def verify(
     save_evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep what was measured in this new folder.")
     ] = None,
+    waivers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Waivers, instead of waivers.yml beside the inventory.")
+    ] = None,
+    attestations: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Attestations, instead of attestations.yml beside it.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="REPORT.json", help="Compare with this earlier report of the same hosts.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write report.json and junit.xml into this folder.")
     ] = None,
@@ -108,22 +136,53 @@ def verify(
     if evidence is not None and (limit or save_evidence):
         raise ClawkeepError("--limit and --save-evidence are for live hosts, they do not go with --evidence")
     # What can be wrong without a host is found before one is contacted.
+    files_of_site = papers.read(inventory_path, waivers, attestations)
     everything = register.load(checkout.controls)
     select(everything, selection.controls)
+    before = drift.read(baseline) if baseline is not None else None
+    limited = store.limited(evidence) if evidence is not None else limit is not None
     started = now()
+
+    def review(hosts: Sequence[inventory.Host], site: inventory.Site) -> papers.Papers:
+        found = files_of_site.review(everything, hosts, site, today(started), complete=not limited)
+        for sentence in found.objections if evidence is None else ():
+            typer.echo(f"clawkeep: {clean(sentence, 1000)}", err=True)
+        if before is not None:
+            drift.comparable(before, {host.name: host.tier.name for host in hosts})
+        return found
+
     if evidence is not None:
         observations = store.load(evidence, tiers.load(checkout.tiers))
+        if not observations:
+            raise ClawkeepError(f"the bundle {evidence} has no host: nothing was verified")
+        reviewed = review([o.host for o in observations], observations[0].site)
     else:
         hosts = inventory.load(inventory_path or Path(), checkout, limit=limit)
+        reviewed = review(hosts.hosts, hosts.site)
         with Console(stderr=True).status(f"measuring {len(hosts.hosts)} hosts ..."):
             observations = observe(hosts, checkout, inside_only=inside_only)
         if save_evidence is not None:
-            store.save(save_evidence, observations, started)
-    result = evaluate(observations, selection, checkout=checkout, started=started)
+            store.save(save_evidence, observations, started, limited=limited)
+    result = evaluate(observations, selection, checkout=checkout, started=started, papers=reviewed)
+    if before is not None:
+        asked = [host.name for host in result.hosts] if limited else None
+        before = before.only(hosts=asked, controls=selection.controls or None)
+        result = dataclasses.replace(result, drift=drift.compare(before, drift.of(result)))
     if report is not None:
         files.write(result, everything, report)
     terminal.show(result, console.stdout(), report)
     raise typer.Exit(int(result.exit_status))
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="The earlier report.json.")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="The later report.json, of the same hosts.")],
+) -> None:
+    """Tell how a later report differs from an earlier one; ends with 3 when it is worse, 0 otherwise."""
+    found = drift.compare(drift.read(before), drift.read(after))
+    terminal.show_drift(found, console.stdout())
+    raise typer.Exit(int(Exit.DRIFT if found.worse else Exit.GREEN))
 
 
 def _mount_lab() -> None:
@@ -155,6 +214,10 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except NotInOrder as problem:
+        for sentence in problem.sentences:
+            typer.echo(f"clawkeep: {clean(sentence, 1000)}", err=True)
+        sys.exit(int(Exit.WAIVERS))
     except ClawkeepError as problem:
         typer.echo(f"clawkeep: {clean(str(problem), 1000)}", err=True)
         sys.exit(int(Exit.UNMEASURED))

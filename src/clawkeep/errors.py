@@ -1,6 +1,8 @@
-"""The error that a person gets to read."""
+"""The errors that a person gets to read."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from pydantic import ValidationError
 
@@ -10,6 +12,18 @@ class ClawkeepError(Exception):
 
     The command line prints the sentence and ends with status 2, without a traceback.
     """
+
+
+class NotInOrder(ClawkeepError):
+    """A file of waivers or attestations that cannot be used: one sentence for each thing that is wrong in it.
+
+    The command line prints each on a line of its own and ends with status 4.
+    """
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        """Keep the sentences; `str()` joins them."""
+        self.sentences = tuple(sentences)
+        super().__init__("; ".join(self.sentences))
 
 
 def sentence(problem: ValidationError) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from clawkeep import tiers
+from clawkeep import sshsig, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.register import sentence
 from clawkeep.repo import Repo
@@ -42,6 +42,7 @@ def _endpoint(value: str) -> str:
 
 Network = Annotated[str, AfterValidator(_network)]
 Address = Annotated[str, AfterValidator(_address)]
+PublicKey = Annotated[str, AfterValidator(sshsig.public_key)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 
 
@@ -55,6 +56,13 @@ class Operator(_Border):
     name: str
     role: str
     contact: str
+
+
+class Signer(_Border):
+    """A person whose attestations count when they are signed by this ssh key; two keys are two signers of one name."""
+
+    name: str
+    key: PublicKey
 
 
 class Vantage(_Border):
@@ -82,6 +90,7 @@ class Site(_Border):
     name: str
     admin_networks: tuple[Network, ...] = ()
     operators: tuple[Operator, ...] = ()
+    signers: tuple[Signer, ...] = ()
     console: str = ""
     public_endpoint: Endpoint | None = None
     public_endpoint6: Endpoint | None = None
@@ -93,11 +102,12 @@ class Site(_Border):
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the inventory: its name, its tier, and the addresses that the outside may probe."""
+    """A host of the inventory: its name, its tier, the addresses that the outside may probe, and all its groups."""
 
     name: str
     tier: Tier
     addresses: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,10 +139,17 @@ def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory
     if not names:
         of = f" in the limit {limit!r}" if limit else ""
         raise ClawkeepError(f"the inventory {source} has no host{of}: nothing was verified")
-    memberships = {group: set(_members(listing, group)) for group in listing if group.startswith(tiers.PREFIX)}
+    groups = {group: set(_members(listing, group)) for group in listing if group != "_meta"}
+    memberships = {group: members for group, members in groups.items() if group.startswith(tiers.PREFIX)}
     variables = listing.get("_meta", {}).get("hostvars", {})
     hosts = tuple(
-        Host(name, _tier_of(name, memberships, known), _addresses(name, variables.get(name, {}))) for name in names
+        Host(
+            name,
+            _tier_of(name, memberships, known),
+            _addresses(name, variables.get(name, {})),
+            tuple(sorted(group for group, members in groups.items() if name in members)),
+        )
+        for name in names
     )
     return Inventory(source, hosts, read_site(source if source.is_dir() else source.parent), listing)
 

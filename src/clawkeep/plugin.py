@@ -19,7 +19,7 @@ from clawkeep.inventory import Site
 from clawkeep.observation import Observation
 from clawkeep.register import Control
 from clawkeep.tiers import Tier
-from clawkeep.verdict import Status, Verdict
+from clawkeep.verdict import Manual, Question, Status, Verdict
 
 INSIDE = "inside"
 CAVEATS = pytest.StashKey[list[str]]()
@@ -79,7 +79,10 @@ globals().update({f"_{name}": _subject_fixture(name, kind) for name, kind in SUB
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one test said about one host; `sentences` are its complaints, the most telling first."""
+    """What one test said about one host; `sentences` are its complaints, the most telling first.
+
+    `question` is what a person may attest where the status is `manual`.
+    """
 
     control: str
     host: str
@@ -87,6 +90,7 @@ class Outcome:
     status: Status
     sentences: tuple[str, ...] = ()
     citations: tuple[Citation, ...] = ()
+    question: Question | None = None
 
 
 @dataclass
@@ -166,7 +170,10 @@ class Evaluation:
             return
         citations = tuple(observation.evidence.take_citations())
         status, sentences = self._status(item, when, problem, bool(citations))
-        self.outcomes.append(Outcome(control, observation.host.name, _claim(item), status, tuple(sentences), citations))
+        question = problem.question if isinstance(problem, Manual) else None
+        self.outcomes.append(
+            Outcome(control, observation.host.name, _claim(item), status, tuple(sentences), citations, question)
+        )
 
     def _status(
         self, item: pytest.Item, when: str, problem: BaseException | None, cited: bool

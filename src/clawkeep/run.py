@@ -14,19 +14,20 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from clawkeep import register, repo
+from clawkeep import attestations, register, repo, waivers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import digest
 from clawkeep.observation import Observation
+from clawkeep.papers import Files, Papers
 from clawkeep.plugin import Evaluation, Outcome
 from clawkeep.register import Control, Proof
 from clawkeep.report.model import Excerpt, HostRow, Report, Result
-from clawkeep.verdict import Status
+from clawkeep.verdict import Question, Status
 
 # The worst test decides a control; it is not applicable only when every test says so.
 WORST_FIRST = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.MANUAL, Status.PASS, Status.NOT_APPLICABLE)
@@ -56,15 +57,22 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def today(started: str) -> datetime.date:
+    """The day (UTC) of a time as `now` tells it: by it papers are judged."""
+    return datetime.date.fromisoformat(started[:10])
+
+
 def evaluate(
     observations: Sequence[Observation],
     selection: Selection = EVERYTHING,
     *,
     checkout: repo.Repo | None = None,
     started: str | None = None,
+    papers: Papers | None = None,
 ) -> Report:
-    """Judge every selected control on every observed host.
+    """Judge every selected control on every observed host, then let attestations answer and waivers excuse.
 
+    `papers` must have been reviewed against these very hosts.
     Raises ClawkeepError when there is no host, no such control, or nothing to run: those are never an empty report.
     """
     began = started or now()
@@ -79,14 +87,20 @@ def evaluate(
     judged = [control for control in chosen.values() if control.id not in left_out]
     if not judged:
         raise ClawkeepError("every selected control needs another vantage than inside: nothing was verified")
+    papers = papers or Files().review(everything, [o.host for o in observations], observations[0].site, today(began))
+    answers = _Answers(papers)
+    results = tuple(_results(judged, observations, evaluation, answers))
+    applied = waivers.apply(results, papers.waivers, papers.hosts, papers.today, evaluation.left_out.keys())
     return Report(
         version=importlib.metadata.version("clawkeep"),
         started=began,
         finished=now(),
         hosts=tuple(HostRow(o.host.name, o.host.tier.name, o.reached, o.message) for o in observations),
-        results=tuple(_results(judged, observations, evaluation)),
+        results=applied.results,
         planned=tuple(control.id for control in everything.values() if control.proof is Proof.PLANNED),
         left_out=left_out,
+        warnings=(*applied.warnings, *answers.warnings),
+        objections=(*papers.objections, *applied.objections),
     )
 
 
@@ -148,8 +162,35 @@ def _left_out(evaluation: Evaluation, controls: Mapping[str, Control]) -> tuple[
     return tuple(name for name in controls if name in evaluation.left_out and name not in ran)
 
 
+class _Answers:
+    """What attestations say to the tests that ask a person; keeps the warnings about those that end soon."""
+
+    def __init__(self, papers: Papers) -> None:
+        self.papers = papers
+        self._warnings: dict[str, None] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._warnings)
+
+    def to(self, outcome: Outcome, observation: Observation) -> Outcome:
+        """The outcome as it is when a person has been asked."""
+        if outcome.question is None:  # no test asked a person
+            return outcome
+        told = self.papers.attested(outcome.control, outcome.host)
+        said = attestations.answer(outcome.question, outcome.control, told, observation.site.name, self.papers.today)
+        if said is None:
+            asked = f"to attest it, `clawkeep attest {outcome.control}` with --evidence {outcome.question.digest}"
+            first, *more = outcome.sentences
+            return replace(outcome, sentences=(f"{first}; {asked}", *more))
+        if said.warning:
+            self._warnings[said.warning] = None
+        citations = (said.citation, *outcome.citations)
+        return replace(outcome, status=said.status, sentences=(said.sentence,), citations=citations)
+
+
 def _results(
-    controls: Sequence[Control], observations: Sequence[Observation], evaluation: Evaluation
+    controls: Sequence[Control], observations: Sequence[Observation], evaluation: Evaluation, answers: _Answers
 ) -> Iterator[Result]:
     outcomes: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for outcome in evaluation.outcomes:
@@ -157,7 +198,7 @@ def _results(
     for observation in observations:
         for control in controls:
             status, message, evidence = _decide(
-                control, observation, outcomes[observation.host.name, control.id], evaluation
+                control, observation, outcomes[observation.host.name, control.id], evaluation, answers
             )
             yield Result(
                 control=control.id,
@@ -173,7 +214,11 @@ def _results(
 
 
 def _decide(
-    control: Control, observation: Observation, outcomes: Sequence[Outcome], evaluation: Evaluation
+    control: Control,
+    observation: Observation,
+    outcomes: Sequence[Outcome],
+    evaluation: Evaluation,
+    answers: _Answers,
 ) -> tuple[Status, str, tuple[Excerpt, ...]]:
     if observation.host.tier.rank < control.tier:
         return Status.NOT_REQUIRED, f"required from tier rank {control.tier} on", ()
@@ -182,11 +227,24 @@ def _decide(
     broken = _broken_module(control, evaluation)
     if broken:
         return Status.ERROR, broken, ()
+    if not outcomes and control.proof is Proof.MANUAL:
+        outcomes = [_asked(control, observation)]
     if outcomes:
-        return decide(outcomes)
-    if control.proof is Proof.MANUAL:
-        return Status.MANUAL, "this is for a person to check and attest; its page says how", ()
+        return decide([answers.to(outcome, observation) for outcome in outcomes])
     return Status.INCONCLUSIVE, "no test judged this control", ()
+
+
+def _asked(control: Control, observation: Observation) -> Outcome:
+    """The outcome of a manual control without a test: a person is asked whether its promise is kept."""
+    days = int(observation.host.tier.get("verify_attestation_days", 0))
+    return Outcome(
+        control.id,
+        observation.host.name,
+        "asked of a person",
+        Status.MANUAL,
+        ("this is for a person to check and attest; its page says how",),
+        question=Question(attestations.promise(control), days),
+    )
 
 
 def _broken_module(control: Control, evaluation: Evaluation) -> str:

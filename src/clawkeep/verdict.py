@@ -1,5 +1,8 @@
 """How a measurement ends: the statuses of the report, and the exceptions by which a test names them."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -34,7 +37,21 @@ class NotApplicable(Verdict):
     status = Status.NOT_APPLICABLE
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked to attest: `digest` (`sha256:` and 64 hex digits) of what was measured, and for how many
+    days an attestation of it stands."""
+
+    digest: str
+    days: int
+
+
 class Manual(Verdict):
-    """What can be measured holds; the rest needs a person's dated attestation."""
+    """What can be measured holds; the rest needs a person's dated attestation, which answers `question`."""
 
     status = Status.MANUAL
+
+    def __init__(self, sentence: str, question: Question | None = None) -> None:
+        """Without a question no attestation can answer it: the control stays `manual`."""
+        super().__init__(sentence)
+        self.question = question

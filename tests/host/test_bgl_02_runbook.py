@@ -5,7 +5,7 @@ import pytest
 from clawkeep.evidence.runbook import Runbook
 from clawkeep.inventory import Site
 from clawkeep.tiers import Tier
-from clawkeep.verdict import Manual, Unmeasured
+from clawkeep.verdict import Manual, Question, Unmeasured
 
 pytestmark = pytest.mark.control("BGL-02")
 
@@ -31,7 +31,8 @@ def test_the_runbook_shows_the_ways_back(runbook: Runbook) -> None:
 
 def test_the_procedure_was_drilled(runbook: Runbook, tier: Tier) -> None:
     assert runbook.unusable() == []
+    days = tier["breakglass_drill_days"]
     raise Manual(
-        f"a person attests a recovery drill over the console within {tier['breakglass_drill_days']} days;"
-        " the runbook itself is current"
+        f"nobody attests a recovery drill over the console within {days} days; the runbook itself is measured",
+        Question(runbook.digest, days),
     )

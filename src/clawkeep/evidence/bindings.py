@@ -6,12 +6,12 @@ holds. Here the address is parsed as an address, or the reading fails.
 
 from __future__ import annotations
 
-import json
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clawkeep.evidence.listeners import is_loopback, joined, split_endpoint
+from clawkeep.evidence.listeners import is_loopback, joined
 
 CONFIGURED = "HostConfig.PortBindings"
 LIVE = "NetworkSettings.Ports"
@@ -70,20 +70,19 @@ def _ports(text: str) -> list[int | None]:
     return list(range(int(low), int(high) + 1)) if dash else [int(low)]
 
 
-def of_listing(lines: Iterable[str]) -> list[Binding]:
-    """The bindings in the collector's `docker ps` lines, such as `0.0.0.0:3000-3001->3000-3001/tcp, [::]:80->80/tcp`.
+def of_listing(rows: Iterable[Mapping[str, Any]]) -> list[Binding]:
+    """The bindings in the engine's listing of running containers: rows of `name` and `ports`, as its API has them.
 
     Raises ValueError for a port that cannot be read.
     """
-    found = []
-    for line in lines:
-        row = json.loads(line)
-        for shown in (part.strip() for part in str(row["ports"]).split(",")):
-            outer, arrow, inner = shown.partition("->")
-            if not arrow:  # exposed, not published
-                continue
-            address, _, ports = split_endpoint(outer)
-            target, _, proto = inner.partition("/")
-            pairs = zip(_ports(ports), _ports(target), strict=True)
-            found += [Binding(str(row["name"]), int(to or 0), proto, address, port, SHOWN) for port, to in pairs]
-    return found
+    return [
+        Binding(str(row["name"]), int(port["PrivatePort"]), str(port["Type"]), _address(port.get("IP")), outer, SHOWN)
+        for row in rows
+        for port in row["ports"]
+        if (outer := int(port.get("PublicPort") or 0))  # exposed ports have none
+    ]
+
+
+def _address(value: object) -> str:
+    """The address in a row of the listing; empty where it has none."""
+    return str(ipaddress.ip_address(str(value))) if value else ""

@@ -34,9 +34,9 @@ class Published:
         if not inspected:
             raise Unmeasured("there is no container at all, so there is no publish to judge")
         try:
-            listed = of_listing(host.inside.lines("docker-ps"))
-        except (ValueError, KeyError) as problem:
-            raise Unmeasured(f"`docker ps` names a port in a form that is not known: {problem}") from problem
+            listed = of_listing(host.inside.json("docker-ps"))
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise Unmeasured(f"the engine lists a port in a form that is not known: {problem}") from problem
         sockets = host.subject(Listeners).host
         return cls(
             bindings=tuple(binding for one in inspected for binding in of_inspect(one)) + tuple(listed),

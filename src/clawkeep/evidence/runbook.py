@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ ADDRESSES = re.compile(r"^[\W_]*Addresses[\W_]*:(.+)$", re.M | re.I)
 # What the reader must be told to type: undo a firewall change, stop the agent, go back to the last release.
 COMMANDS = ("clawkeep-firewall rollback", "clawkeep-kill", "rollback.yml")
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
+WHOLE = 262_144  # bytes; of a longer file the collector keeps the beginning only
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,17 @@ class Runbook:
             except ValueError:
                 continue
         return tuple(found)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the digest of its text, as `sha256sum` has it of a file without secrets in it.
+
+        Raises `Unmeasured` when the text may be the beginning only: nobody can attest what was not read.
+        """
+        data = self.text.encode("utf-8", "surrogatepass")
+        if len(data) >= WHOLE:
+            raise Unmeasured(f"{PATH} is longer than the {WHOLE // 1024} KB that are read of it")
+        return "sha256:" + hashlib.sha256(data).hexdigest()
 
     def unusable(self) -> list[str]:
         """Sentences about a runbook that is missing, or that others than root can rewrite."""

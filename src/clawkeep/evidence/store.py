@@ -1,10 +1,12 @@
 """Evidence on disk: a bundle that can be judged again with no host, and that refuses to have been edited by hand.
 
-    manifest.json       {"schema": 1, "tool": version, "started": "...Z", "site": {}, "hosts": {name: entry}, "sha256"}
+    manifest.json       {"schema": 1, "tool": version, "started": "...Z", "limited": bool, "site": {},
+                        "hosts": {name: entry}, "sha256"}
     hosts/<file>.json   everything that was measured about one host (`HostEvidence.raw`)
 
-An entry is `{"file", "sha256", "tier", "addresses", "reached", "message"}`; file and digest are null for a host that
-was not reached. A tier is named only: a replay judges by the tier file of the checkout, for that is the promise.
+An entry is `{"file", "sha256", "tier", "addresses", "groups", "reached", "message"}`, older ones without `groups`; file
+and digest are null for a host that was not reached. A tier is named only: a replay judges by the tier file of the
+checkout, for that is the promise. `limited`, which older bundles lack, says that the inventory has more hosts.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class _Entry(BaseModel):
     sha256: str | None
     tier: str
     addresses: list[str]
+    groups: list[str] = []
     reached: bool
     message: str
 
@@ -49,11 +52,12 @@ class _Manifest(BaseModel):
     schema_: int
     tool: str
     started: str
+    limited: bool = False
     site: dict[str, Any]
     hosts: dict[str, _Entry]
 
 
-def save(folder: Path, observations: Sequence[Observation], started: str) -> None:
+def save(folder: Path, observations: Sequence[Observation], started: str, *, limited: bool = False) -> None:
     """Write a bundle of what was observed into `folder`, which must be new or empty; readable by its owner alone.
 
     Raises ClawkeepError when the folder holds something already or cannot be written.
@@ -71,6 +75,7 @@ def save(folder: Path, observations: Sequence[Observation], started: str) -> Non
             "schema": SCHEMA,
             "tool": importlib.metadata.version("clawkeep"),
             "started": started,
+            "limited": limited,
             "site": observations[0].site.model_dump(mode="json") if observations else {},
             "hosts": entries,
         }
@@ -89,6 +94,7 @@ def _write_host(folder: Path, observation: Observation, taken: set[str]) -> dict
         "sha256": sha256,
         "tier": host.tier.name,
         "addresses": list(host.addresses),
+        "groups": list(host.groups),
         "reached": observation.reached,
         "message": observation.message,
     }
@@ -123,6 +129,11 @@ def load(folder: Path, known: Mapping[str, Tier]) -> list[Observation]:
     return [_observation(folder, name, entry, site, known) for name, entry in manifest.hosts.items()]
 
 
+def limited(folder: Path) -> bool:
+    """Whether a bundle holds some of its inventory's hosts only."""
+    return _manifest(folder).limited
+
+
 def _manifest(folder: Path) -> _Manifest:
     path = folder / MANIFEST
     if not path.is_file():
@@ -150,7 +161,7 @@ def _manifest(folder: Path) -> _Manifest:
 def _observation(folder: Path, name: str, entry: _Entry, site: Site, known: Mapping[str, Tier]) -> Observation:
     if entry.tier not in known:
         raise ClawkeepError(f"{folder}: the host {name} has the tier {entry.tier}; the tiers are {', '.join(known)}")
-    host = Host(name, known[entry.tier], tuple(entry.addresses))
+    host = Host(name, known[entry.tier], tuple(entry.addresses), tuple(entry.groups))
     if not entry.reached:
         return Observation(host, site, None, entry.message or "it was not reached when the evidence was recorded")
     if entry.file is None or entry.sha256 is None:

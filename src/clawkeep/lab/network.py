@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 BRIDGE = "lan0"
 TAP = "vm0"
+_QUEUE = 20_000  # packets that wait for an emulated card, so that a port scan does not overrun it
 CARD = "lab0"  # every place's card on the segment
 
 _CLONE_NEWNET = 0x4000_0000
@@ -82,7 +83,7 @@ def tap(lab: Lab) -> Iterator[int]:
     """A tap on the lab's bridge, as a file descriptor for QEMU to inherit. The tap goes when its last holder does."""
     descriptor = inside(lab.lan, _open_tap)
     try:
-        _ip(lab.lan, f"link set {TAP} master {BRIDGE}", f"link set {TAP} up")
+        _ip(lab.lan, f"link set {TAP} txqueuelen {_QUEUE} master {BRIDGE}", f"link set {TAP} up")
         os.set_inheritable(descriptor, True)
         yield descriptor
     finally:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clawkeep.report.model import Exit, Report, Result
+from clawkeep.report.model import Change, Drift, Exit, Report, Result, Waiver
 from clawkeep.report.sanitise import clean
 from clawkeep.verdict import Status
 
@@ -24,12 +24,19 @@ STYLES = {
 }
 QUIET = {Status.PASS, Status.NOT_APPLICABLE, Status.NOT_REQUIRED}
 MEANINGS = {
-    Exit.GREEN: "every required control holds",
+    Exit.GREEN: "every required control holds or is waived",
     Exit.RED: "a required control fails",
     Exit.UNMEASURED: "something could not be measured",
     Exit.DRIFT: "worse than the baseline",
-    Exit.WAIVERS: "the waivers are not in order",
+    Exit.WAIVERS: "the waivers or attestations are not in order",
 }
+CHANGES = {
+    Change.NEW_FAILING: ("newly failing", "bold red"),
+    Change.NEWLY_UNMEASURED: ("newly unmeasured", "yellow"),
+    Change.HOST_GONE: ("host gone", "bold yellow"),
+    Change.FIXED: ("fixed", "green"),
+}
+SHOWN = 40  # rows of changes; report.json has them all
 ORDER = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.MANUAL, Status.WAIVED)
 
 
@@ -57,6 +64,8 @@ def _table(results: list[Result]) -> Table:
         said = Text(clean(result.message))
         if result.status is Status.FAIL:
             said.append(f"\n→ {result.remedy}", style="dim")
+        if result.waiver is not None:
+            said.append(f"\n{_excuse(result.waiver)}", style="dim")
         table.add_row(
             Text(result.control, style="bold"),
             Text(result.status.value, style=STYLES[result.status]),
@@ -66,7 +75,39 @@ def _table(results: list[Result]) -> Table:
     return table
 
 
+def _excuse(waiver: Waiver) -> str:
+    days = {0: "today is its last day", 1: "1 day left"}.get(waiver.days_left, f"{waiver.days_left} days left")
+    who = f"{waiver.owner}, approved by {waiver.approved_by}, {waiver.ticket}"
+    return f"waived for {clean(waiver.scope)} until {waiver.expires} ({days}): {clean(waiver.reason)} ({clean(who)})"
+
+
+def show_drift(drift: Drift, console: Console) -> None:
+    """Print what changed since the baseline: how often each change, then row by row, the worst first."""
+    counts = Text(f"since the baseline of {drift.baseline}:   ")
+    for change, (name, style) in CHANGES.items():
+        count = sum(one.change is change for one in drift.differences)
+        counts.append(f"{name} {count}   ", style=style if count else "dim")
+    console.print(counts)
+    table = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
+    for _ in range(4):
+        table.add_column(overflow="fold")
+    for one in drift.differences[:SHOWN]:
+        name, style = CHANGES[one.change]
+        was = f"{clean(one.before)} → {clean(one.now)}"
+        table.add_row(Text(name, style=style), Text(clean(one.host)), Text(clean(one.control)), Text(was))
+    if drift.differences:
+        console.print(table)
+    if len(drift.differences) > SHOWN:
+        console.print(Text(f"  and {len(drift.differences) - SHOWN} more changes"))
+
+
 def _foot(report: Report, console: Console, folder: Path | None) -> None:
+    for sentence in report.warnings:
+        console.print(Text(f"warning: {clean(sentence)}", style="yellow"))
+    for sentence in report.objections:
+        console.print(Text(f"not in order: {clean(sentence)}", style="bold yellow"))
+    if report.drift is not None:
+        show_drift(report.drift, console)
     counts = Text()
     for status, count in report.counts.items():
         counts.append(f"{status.value} {count}   ", style=STYLES[status] if count else "dim")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host
 from clawkeep.observation import Observation
 from clawkeep.register import sentence
 from clawkeep.report.model import Report
@@ -132,7 +131,7 @@ def broken(good: Observation, name: str, patch: Iterable[Mapping[str, Any]], sou
         raw = jsonpatch.apply_patch(copy, [dict(operation) for operation in patch], in_place=True)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, KeyError) as problem:
         raise ClawkeepError(f"{source} does not fit the good evidence: {problem}") from None
-    return Observation(Host(name, good.host.tier, good.host.addresses), good.site, HostEvidence(name, raw))
+    return Observation(replace(good.host, name=name), good.site, HostEvidence(name, raw))
 
 
 def statuses(report: Report, host: str, *wanted: Status) -> frozenset[str]:

@@ -112,4 +112,4 @@ def test_the_collector_is_told_no_person_and_no_secret_of_the_site(run, monkeypa
     run({"alpha": way})
     assert way.parameters["host"] == {"name": "alpha", "addresses": ["192.0.2.1"]}
     assert way.parameters["tier"]["openclaw_port"] == 18789  # type: ignore[index]
-    assert way.parameters["site"].keys().isdisjoint({"operators", "console", "images"})  # type: ignore[attr-defined]
+    assert way.parameters["site"].keys().isdisjoint({"operators", "signers", "console", "images"})  # type: ignore[attr-defined]

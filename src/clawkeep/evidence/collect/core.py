@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 OUTPUT_LIMIT = 4_000_000  # bytes kept of one command; `nft` and `docker inspect` of a busy host stay far below
 STDERR_LIMIT = 600
@@ -123,6 +123,24 @@ class Recorder:
             with self._lock:
                 self.commands[key] = record
         return Result(status, text, error)
+
+    def measure(self, key: str, argv: Sequence[str], action: Callable[[], Any]) -> Any:
+        """Record under `key` the JSON value that `action` returns; None, and why, when it raises OSError or ValueError.
+
+        `argv` is how a person would ask the same.
+        """
+        began = time.monotonic()
+        record: Dict[str, Any] = {"argv": list(argv), "status": None, "truncated": False}
+        value = None
+        try:
+            value = action()
+            record.update(status=0, json=redact(value))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+            record["error"] = redact_text("%s" % problem)[:STDERR_LIMIT]
+        record["seconds"] = round(time.monotonic() - began, 2)
+        with self._lock:
+            self.commands[key] = record
+        return value
 
     def json(self, key: str, argv: Sequence[str], **options: Any) -> Any:
         """Run `argv`, record its JSON under `key` and return that value (None when it gave none)."""

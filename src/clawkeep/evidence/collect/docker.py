@@ -6,20 +6,16 @@ Standard library only.
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import os
 import socket
-import threading
-import weakref
 from typing import Any, Dict, List
 
-from . import others
+from . import api, others
 from .core import Recorder
 
-ALL_OF = 'ids=$(docker %s) || exit; if [ -n "$ids" ]; then exec docker %s $ids; else echo "[]"; fi'
 ENGINE_SOCKETS = (
-    "/run/docker.sock",
+    api.SOCKET,
     "/run/containerd/containerd.sock",
     "/run/podman/podman.sock",
     "/run/crio/crio.sock",
@@ -32,11 +28,6 @@ DESKTOP_SETTINGS = (
     "Library/Group Containers/group.com.docker/settings.json",
 )
 SERVICE_UID = 1000  # OpenClaw's images run as this uid; the tier may say otherwise
-
-_lock = threading.Lock()
-_Inspected = Dict[str, Any]
-_containers: "weakref.WeakKeyDictionary[Recorder, List[_Inspected]]" = weakref.WeakKeyDictionary()
-_volumes: "weakref.WeakKeyDictionary[Recorder, List[_Inspected]]" = weakref.WeakKeyDictionary()
 
 
 def is_agent(container: Dict[str, Any]) -> bool:
@@ -63,56 +54,9 @@ def service_uid(rec: Recorder) -> int:
     return int(tier.get("openclaw_uid") or SERVICE_UID)
 
 
-def containers(rec: Recorder) -> List[Dict[str, Any]]:
-    """Every container, stopped ones too, as `docker inspect` shows it; asked once, whichever part asks first."""
-    with _lock:
-        if rec not in _containers:
-            script = ALL_OF % ("ps --all --quiet --no-trunc", "inspect --type container")
-            found = rec.json("docker-containers", ["sh", "-c", script], timeout=60)
-            _containers[rec] = [one for one in found or [] if isinstance(one, dict)] if isinstance(found, list) else []
-        return _containers[rec]
-
-
-def volumes(rec: Recorder) -> List[Dict[str, Any]]:
-    """Every volume as `docker volume inspect` shows it; asked once."""
-    with _lock:
-        if rec not in _volumes:
-            script = ALL_OF % ("volume ls --quiet", "volume inspect")
-            found = rec.json("docker-volumes", ["sh", "-c", script], timeout=60)
-            _volumes[rec] = [one for one in found or [] if isinstance(one, dict)] if isinstance(found, list) else []
-        return _volumes[rec]
-
-
 def running(rec: Recorder) -> List[Dict[str, Any]]:
     """The containers that have a process."""
-    return [one for one in containers(rec) if (one.get("State") or {}).get("Pid")]
-
-
-class _Engine(http.client.HTTPConnection):
-    """HTTP over the engine's unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=10)
-        self.path = path
-
-    def connect(self) -> None:
-        """Open the socket instead of a TCP connection."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def ask(path: str, socket_path: str = ENGINE_SOCKETS[0]) -> Any:
-    """The JSON that the engine API answers to GET `path`; None when it does not."""
-    connection = _Engine(socket_path)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return json.loads(answer.read()) if answer.status == 200 else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
+    return [one for one in api.containers(rec) if (one.get("State") or {}).get("Pid")]
 
 
 def exec_sessions(found: List[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
@@ -120,7 +64,10 @@ def exec_sessions(found: List[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]
     sessions: Dict[str, List[Dict[str, Any]]] = {}
     for container in found:
         for identity in container.get("ExecIDs") or []:
-            session = ask("/exec/%s/json" % identity)
+            try:
+                session = api.get("/exec/%s/json" % identity)
+            except (OSError, ValueError):  # it ended meanwhile
+                continue
             if isinstance(session, dict) and session.get("Running"):
                 process = session.get("ProcessConfig") or {}
                 shown = {name: process.get(name) for name in ("user", "privileged")}
@@ -170,8 +117,8 @@ def desktop_sharing() -> Dict[str, Any]:
 
 def collect(rec: Recorder) -> None:
     """Record the containers, the volumes, exec sessions and who reaches the engine's sockets."""
-    found = containers(rec)
-    volumes(rec)
+    found = api.containers(rec)
+    api.volumes(rec)
     rec.note("docker-execs", exec_sessions(found))
     rec.note("engine-access", engine_access(rec))
     rec.note("desktop-sharing", desktop_sharing())

@@ -15,13 +15,12 @@ import socket
 import threading
 from typing import Any, Callable, Dict, List, Sequence
 
-from . import docker, names, namespaces, proc
+from . import api, docker, names, namespaces, proc
 from .connects import Connect, connect_all
 from .core import Recorder
 
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 SOCKETS = ("ss", "-Hltnup")
-PUBLISHED = ("docker", "ps", "--no-trunc", "--format", '{"name":{{json .Names}},"ports":{{json .Ports}}}')
 
 METADATA = (
     "169.254.169.254",  # most clouds
@@ -132,7 +131,7 @@ def _host_addresses(rec: Recorder) -> List[Dict[str, Any]]:
 
 
 def _listeners(rec: Recorder, running: List[Dict[str, Any]]) -> Dict[str, List[int]]:
-    """Record `ss` of the host and of each container, and what `docker ps` says is published; return the
+    """Record `ss` of the host and of each container, and what the engine lists as published; return the
     TCP ports beyond loopback by container name ("" is the host).
     """
     found: Dict[str, List[int]] = {}
@@ -143,7 +142,7 @@ def _listeners(rec: Recorder, running: List[Dict[str, Any]]) -> Dict[str, List[i
         found[name] = sorted(set(_open_ports(text)))
         pids.update({int(pid): None for pid in re.findall(r"pid=(\d+)", text)})
 
-    jobs: List[Callable[[], Any]] = [functools.partial(rec.run, "docker-ps", PUBLISHED)]
+    jobs: List[Callable[[], Any]] = [functools.partial(api.published, rec)]
     jobs.append(functools.partial(look, "", SOCKETS))
     for one in running:
         if not one["host_network"]:

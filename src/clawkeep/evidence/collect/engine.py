@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import grp
 import http.client
@@ -12,7 +13,7 @@ import socket
 import threading
 from typing import Any, Dict, List, Set
 
-from . import proc
+from . import api, proc
 from .core import Recorder
 
 STACK = ("dockerd", "containerd", "docker-proxy", "podman")
@@ -38,7 +39,6 @@ FILES = (
     "/run/containerd",
     "/run/containerd/containerd.sock",
 )
-SOCKET = "/run/docker.sock"
 CONFIG = "/etc/docker/daemon.json"
 PROBE_SECONDS = 3.0
 
@@ -46,7 +46,7 @@ PROBE_SECONDS = 3.0
 def collect(rec: Recorder) -> None:
     """Ask the engine and the kernel; the slow commands run beside the walk through /proc."""
     asked = [
-        threading.Thread(target=rec.json, args=("docker-info", ["docker", "info", "--format", "{{json .}}"])),
+        threading.Thread(target=api.record, args=(rec, "docker-info", "/info", functools.partial(api.get, "/info"))),
         threading.Thread(
             target=rec.run,
             args=("engine-units", ["systemctl", "show", "--timestamp=unix", "--property=" + SHOWN, *UNITS]),
@@ -57,7 +57,7 @@ def collect(rec: Recorder) -> None:
     running = processes()
     rec.note("engine-processes", running)
     rec.note("engine-sockets", sockets(running))
-    rec.note("engine-ping", ping(SOCKET))
+    rec.note("engine-ping", ping(api.SOCKET))
     rec.note("tcp-answers", answers())
     rec.note("engine-files", files(running))
     rec.note("engine-config", config())
@@ -65,8 +65,8 @@ def collect(rec: Recorder) -> None:
     for thread in asked:
         thread.join()
     # Last: without an engine these two break off, and what the kernel tells is still told.
-    rec.note("engine-version", ask("/version"))
-    rec.note("engine-images", [image.get("Id") for image in ask("/images/json?all=1")])
+    rec.note("engine-version", api.get("/version"))
+    rec.note("engine-images", [image.get("Id") for image in api.get("/images/json?all=1")])
 
 
 def processes() -> List[Dict[str, Any]]:
@@ -108,30 +108,6 @@ def ping(path: str) -> Dict[str, Any]:
             return {"socket": path, "status": answer.status, "engine": answer.headers.get("Api-Version")}
     except (OSError, http.client.HTTPException) as problem:
         return {"socket": path, "status": None, "problem": str(problem)}
-
-
-class Connection(http.client.HTTPConnection):
-    """HTTP over the engine's own socket: one answer costs a fraction of starting the docker command."""
-
-    def connect(self) -> None:
-        """Connect to the Unix socket instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(30)
-        self.sock.connect(SOCKET)
-
-
-def ask(path: str) -> Any:
-    """The JSON that the engine answers to a GET; raises OSError or ValueError when it answers none."""
-    connection = Connection("docker")
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 200:
-            raise ValueError("the engine answers %s with %d" % (path, answer.status))
-        return json.loads(text)
-    finally:
-        connection.close()
 
 
 def answers() -> List[Dict[str, Any]]:
@@ -222,7 +198,7 @@ def config() -> Dict[str, Any]:
 def group() -> Dict[str, Any]:
     """Who is in the group of the engine's socket: by name, by primary group, and with processes that still hold it."""
     try:
-        gid = os.stat(SOCKET).st_gid
+        gid = os.stat(api.SOCKET).st_gid
         socket_group = grp.getgrgid(gid).gr_name
     except (OSError, KeyError):
         gid, socket_group = -1, ""

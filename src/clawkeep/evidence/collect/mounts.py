@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from . import docker, inside, others
+from . import api, docker, inside, others
 from .core import Recorder
 
 KERNEL_FILESYSTEMS = (
@@ -278,12 +278,12 @@ class Canaries:
 
 def collect(rec: Recorder) -> None:
     """Record mount tables, sources, devices, privileged files and state trees, and run the probe inside the agents."""
-    found = docker.containers(rec)
+    found = api.containers(rec)
     alive = docker.running(rec)
     tables = {docker.name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
     rec.note("host-mountinfo", mountinfo("1"))
     rec.note("container-mountinfo", tables)
-    rec.note("mount-sources", sources(found, docker.volumes(rec)))
+    rec.note("mount-sources", sources(found, api.volumes(rec)))
     agents = [one for one in alive if docker.is_agent(one)]
     workspaces = sorted(
         str(mount.get("Source"))

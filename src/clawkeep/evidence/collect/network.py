@@ -14,7 +14,7 @@ import stat
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from . import docker
+from . import api, docker
 from .connects import Connect, connect_all
 from .core import Recorder
 
@@ -65,12 +65,7 @@ def collect(rec: Recorder) -> None:
         functools.partial(rec.run, "iptables-save", ("iptables-save", "-c")),
         functools.partial(rec.run, "ip6tables-save", ("ip6tables-save", "-c")),
         functools.partial(rec.json, "ip-addr", ("ip", "-j", "-d", "addr")),
-        functools.partial(
-            rec.json,
-            "docker-networks",
-            ("sh", "-c", docker.ALL_OF % ("network ls --quiet --no-trunc", "network inspect")),
-            timeout=60,
-        ),
+        functools.partial(api.networks, rec),
         functools.partial(rec.run, "firewall-units", ("systemctl", "show", "--property=" + PROPERTIES, "--", *UNITS)),
         functools.partial(rec.json, "firewall-saved", (*unshared, LIST_SAVED, SAVED)),
         functools.partial(rec.run, "docker-user-saved", (*unshared, LIST_SAVED_LAYER, SAVED)),

@@ -1,0 +1,73 @@
+"""What a site says besides: the groups of its hosts, its signers, what a bundle keeps of both, and the example."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+
+from clawkeep import inventory, papers, register, repo, tiers
+from clawkeep.errors import ClawkeepError
+from clawkeep.evidence import store
+from clawkeep.evidence.document import digest
+
+from .conftest import NOW
+
+CHECKOUT = repo.find(Path(__file__))
+
+
+def test_a_host_has_all_its_groups(register_of, tmp_path):
+    folder = tmp_path / "site"
+    (folder / "group_vars").mkdir(parents=True)
+    (folder / "group_vars" / "all.yml").write_text("site_name: here\n")
+    (folder / "hosts.yml").write_text(
+        "tier1_x: {children: {edge: {children: {attic: {hosts: {alpha: {}}}}}, idle: {}}, hosts: {beta: {}}}\n"
+    )
+    for name in ("waivers.yml", "attestations.yml"):  # beside it, in a folder that Ansible reads as a whole
+        (folder / name).write_text((CHECKOUT.root / "inventories" / "example" / name).read_text())
+    for source in (folder, folder / "hosts.yml"):
+        alpha, beta = inventory.load(source, register_of.repo).hosts
+        assert alpha.groups == ("all", "attic", "edge", "tier1_x")
+        assert beta.groups == ("all", "tier1_x")
+
+
+def test_a_bundle_keeps_groups_and_an_older_one_has_none(register_of, host, tmp_path):
+    folder, known = tmp_path / "bundle", tiers.load(register_of.repo.tiers)
+    store.save(folder, [host()], NOW, limited=True)
+    assert store.load(folder, known)[0].host.groups == ("all", "edge", "tier1_x")
+    assert store.limited(folder) is True
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["hosts"]["alpha"]["groups"], manifest["limited"], manifest["sha256"]
+    path.write_text(json.dumps({**manifest, "sha256": digest(manifest)}))
+    assert store.load(folder, known)[0].host.groups == ()
+    assert store.limited(folder) is False
+
+
+@pytest.mark.parametrize(
+    ("signers", "sentence"),
+    [
+        ("[Anna]", "site_signers.0"),
+        ("[{name: Anna}]", "site_signers.0.key: field required"),
+        ("[{name: Anna, key: AAAA}]", "a key is the line of an ssh public key file"),
+    ],
+)
+def test_wrong_signers_are_one_sentence(tmp_path, signers, sentence):
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_text(f"site_name: here\nsite_signers: {signers}\n")
+    with pytest.raises(ClawkeepError) as raised:
+        inventory.read_site(tmp_path)
+    assert sentence in str(raised.value)
+
+
+def test_the_example_is_in_order():
+    folder = CHECKOUT.root / "inventories" / "example"
+    files = papers.read(folder / "hosts.yml")
+    assert (len(files.waivers), len(files.attestations)) == (1, 1)
+    known = inventory.load(folder / "hosts.yml", CHECKOUT)
+    day = datetime.date(2026, 11, 22)
+    found = files.review(register.load(CHECKOUT.controls), known.hosts, known.site, day)
+    assert found.objections == ()
+    assert found.attested("BGL-02", "claw-anna") == list(files.attestations)
