@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clawkeep import clock
+from clawkeep.controller import OWN_LEDGER
 from clawkeep.errors import ClawkeepError
+from clawkeep.evidence.transport import SSH_OPTIONS
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
 from clawkeep.schedule import ledger, metrics, summary
@@ -34,8 +36,6 @@ from clawkeep.schedule.tell import tell
 PROGRAM = (sys.executable, "-m", "clawkeep.cli")
 MERCY = 20.0  # seconds between a polite and an impolite end
 LOG = "log.txt"
-STORE = "CLAWKEEP_STORE"  # environment: this node's own ledger, which a run on it need not ask for by ssh
-SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment: ssh options that win over the inventory's
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _environment(config: Config) -> dict[str, str]:
     if config.known_hosts is not None:
         options |= {"UserKnownHostsFile": str(config.known_hosts), "GlobalKnownHostsFile": "/dev/null"}
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return {**environment, STORE: str(config.ledger), SSH_OPTIONS: shlex.join(words)}
+    return {**environment, OWN_LEDGER: str(config.ledger), SSH_OPTIONS: shlex.join(words)}
 
 
 def _last_words(folder: Path) -> str:

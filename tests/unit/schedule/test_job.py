@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from clawkeep.errors import ClawkeepError
+from clawkeep.report.model import Exit
+from clawkeep.report.terminal import MEANINGS
 from clawkeep.schedule import job, tell
 
 from .conftest import GREEN, KEY, RED, Node, report
@@ -54,7 +56,7 @@ def test_the_suite_is_called_as_production_calls_it(node: Node) -> None:
         str(node.config.sign_key),
     ]
     environment = node.seen["environment"]
-    assert environment[job.STORE] == str(node.config.ledger)
+    assert environment[job.OWN_LEDGER] == str(node.config.ledger)
     options = shlex.split(environment[job.SSH_OPTIONS])
     assert options[::2] == ["-o"] * (len(options) // 2)
     assert {"IdentityFile=/key with blank", "UserKnownHostsFile=/known", "StrictHostKeyChecking=yes"} <= {*options}
@@ -238,7 +240,7 @@ def test_trouble_is_told_and_quiet_is_not(node: Node, monkeypatch: pytest.Monkey
         node.verify(document)
         subjects.append(ear.heard[0][1] if ear.heard else "")
     assert subjects == [
-        "watcher: every required control holds (exit status 0); 1 of 1 hosts measured",
+        f"watcher: {MEANINGS[Exit.GREEN]} (exit status 0); 1 of 1 hosts measured",
         "",
         "watcher: a required control fails (exit status 1); 1 fail, 1 of 1 hosts measured",
         "watcher: a required control fails (exit status 1); 1 fail, 1 of 1 hosts measured",
