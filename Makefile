@@ -25,12 +25,23 @@ setup-lab: ## Install what the safe lab needs too (QEMU, nmap ...; root)
 
 .PHONY: check
 check: setup ## Lint and unit tests; no host, no root, under a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
+
+.PHONY: lint
+lint:
 	ruff format --check .
 	ruff check .
 	mypy
 	yamllint --strict .
 	ansible-lint --offline --strict
-	pytest -q
+
+.PHONY: unit
+unit:
+	pytest -q -n auto --dist loadfile
+
+.PHONY: browser
+browser: setup-lab ## The HTML report in headless Chromium, hostile text and all; a minute, no host
+	pytest -q tests/browser -m browser
 
 .PHONY: demo
 demo: setup-lab ## Boot the safe lab, converge tier 1, verify it, and leave the host up for a look

@@ -13,9 +13,23 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clawkeep import cli_controls, cli_papers, cli_schedule, console, drift, inventory, papers, register, repo, tiers
+from clawkeep import (
+    cli_controls,
+    cli_evidence,
+    cli_papers,
+    cli_schedule,
+    console,
+    drift,
+    inventory,
+    papers,
+    register,
+    repo,
+    tiers,
+)
 from clawkeep.errors import ClawkeepError, NotInOrder
 from clawkeep.evidence import store
+from clawkeep.evidence.bundle import signature
+from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.observe import observe
 from clawkeep.report import files, terminal
 from clawkeep.report.model import Exit
@@ -32,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_controls.app, name="controls")
 app.add_typer(cli_schedule.app, name="schedule")
+app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_papers.waivers, name="waivers")
 app.command("attest")(cli_papers.attest)
 
@@ -49,6 +64,8 @@ nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is ju
 
   clawkeep verify -i inventories/production --save-evidence evidence/today --report report/today
 
+  clawkeep verify -i inventories/production --save-evidence evidence/today --sign-key ~/.ssh/evidence
+
   clawkeep verify -i inventories/production --baseline report/last-good/report.json
 
   clawkeep verify --evidence evidence/today --waivers inventories/production/waivers.yml
@@ -65,7 +82,8 @@ The rules: docs/guides/waivers-and-attestations.md.
 
   1  a required control fails
 
-  2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage
+  2  something could not be measured: unreachable, inconclusive, error, no host, no control, bad usage, \
+evidence that cannot be kept or signed as asked
 
   3  drift: green, but worse than the baseline
 
@@ -113,6 +131,12 @@ def verify(
     save_evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep what was measured in this new folder.")
     ] = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYFILE", help="Sign the saved evidence with this ssh key (its file, or in ssh-agent)."),
+    ] = None,
+    allowed_signers: cli_evidence.AllowedSigners = None,
+    identity: cli_evidence.Identity = None,
     waivers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Waivers, instead of waivers.yml beside the inventory.")
     ] = None,
@@ -123,7 +147,10 @@ def verify(
         Path | None, typer.Option(metavar="REPORT.json", help="Compare with this earlier report of the same hosts.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write report.json and junit.xml into this folder.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the report into this folder: HTML, JSON, JUnit, SARIF, OSCAL, CSV, Markdown."
+        ),
     ] = None,
 ) -> None:
     """Judge the hosts of an inventory, or recorded evidence; ends the program with the exit status of the contract."""
@@ -135,24 +162,33 @@ def verify(
         )
     if evidence is not None and (limit or save_evidence):
         raise ClawkeepError("--limit and --save-evidence are for live hosts, they do not go with --evidence")
+    if sign_key is not None and save_evidence is None:
+        raise ClawkeepError("--sign-key signs what --save-evidence keeps: give both")
+    allowed = cli_evidence.allowed(allowed_signers, identity)
+    if allowed is not None and evidence is None:
+        raise ClawkeepError("--allowed-signers says whose recorded evidence counts: it goes with --evidence")
     # What can be wrong without a host is found before one is contacted.
     files_of_site = papers.read(inventory_path, waivers, attestations)
     everything = register.load(checkout.controls)
     select(everything, selection.controls)
     before = drift.read(baseline) if baseline is not None else None
-    limited = store.limited(evidence) if evidence is not None else limit is not None
-    started = now()
+    key = signature.ready(sign_key) if sign_key is not None else None
+    if save_evidence is not None:
+        store.vacant(save_evidence)
+    recorded = open_bundle(evidence) if evidence is not None else None
+    limited = recorded.manifest.limited if recorded is not None else limit is not None
+    started, bundle = now(), None
 
     def review(hosts: Sequence[inventory.Host], site: inventory.Site) -> papers.Papers:
         found = files_of_site.review(everything, hosts, site, today(started), complete=not limited)
-        for sentence in found.objections if evidence is None else ():
+        for sentence in found.objections if recorded is None else ():
             typer.echo(f"clawkeep: {clean(sentence, 1000)}", err=True)
         if before is not None:
             drift.comparable(before, {host.name: host.tier.name for host in hosts})
         return found
 
-    if evidence is not None:
-        observations = store.load(evidence, tiers.load(checkout.tiers))
+    if recorded is not None:
+        observations, bundle = cli_evidence.replayed(recorded, tiers.load(checkout.tiers), allowed)
         if not observations:
             raise ClawkeepError(f"the bundle {evidence} has no host: nothing was verified")
         reviewed = review([o.host for o in observations], observations[0].site)
@@ -162,8 +198,9 @@ def verify(
         with Console(stderr=True).status(f"measuring {len(hosts.hosts)} hosts ..."):
             observations = observe(hosts, checkout, inside_only=inside_only)
         if save_evidence is not None:
-            store.save(save_evidence, observations, started, limited=limited)
+            bundle = cli_evidence.kept(save_evidence, observations, started, key, limited=limited)
     result = evaluate(observations, selection, checkout=checkout, started=started, papers=reviewed)
+    result = dataclasses.replace(result, bundle=bundle)
     if before is not None:
         asked = [host.name for host in result.hosts] if limited else None
         before = before.only(hosts=asked, controls=selection.controls or None)

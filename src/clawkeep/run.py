@@ -259,6 +259,8 @@ def decide(outcomes: Sequence[Outcome]) -> tuple[Status, str, tuple[Excerpt, ...
     """One control's status on one host, from its tests: the worst decides, and its first sentence is the message."""
     status = min((outcome.status for outcome in outcomes), key=WORST_FIRST.index)
     worst = [outcome for outcome in outcomes if outcome.status is status]
+    if status is Status.PASS and not all(outcome.citations for outcome in worst):
+        return Status.INCONCLUSIVE, "a test passed without evidence of this host", ()
     sentences = [sentence for outcome in worst for sentence in outcome.sentences]
     message = sentences[0] if sentences else ""
     if len(sentences) > 1:

@@ -123,6 +123,11 @@ class Document:
         why = "; ".join(str(text) for text in problems.values()) if problems else "it was not collected"
         return f"no {kind} {key} in the {self.vantage} evidence: {why}"
 
+    def has(self, path: str) -> bool:
+        """Whether a path such as `commands/ss` is in the document: what is not there is evidence of nothing."""
+        section, key = path.split("/", 1)
+        return key in self._section(section)
+
     def cite(self, path: str) -> Citation:
         """The citation of a path such as `commands/ss` that was read; made once, for many tests read the same."""
         if path not in self.citations:
@@ -203,9 +208,9 @@ class HostEvidence:
             self._reading[-1] |= touched
 
     def take_citations(self) -> list[Citation]:
-        """What was read since the last call, as citations in a stable order; used by the plugin around each test."""
+        """What was read since the last call and is there, as citations in a stable order; for the plugin."""
         for name, doc in self._documents.items():
             self.cited |= {(name, path) for path in doc.read}
             doc.read.clear()
         taken, self.cited = sorted(self.cited), set()
-        return [self.vantage(name).cite(path) for name, path in taken]
+        return [self.vantage(name).cite(path) for name, path in taken if self.vantage(name).has(path)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clawkeep.errors import ClawkeepError
 from clawkeep.register import Control
-from clawkeep.report import machine
+from clawkeep.report import html, machine, markdown, oscal, sarif, sheet
 from clawkeep.report.model import Report
 
 Writer = Callable[[Report, Mapping[str, Control]], bytes]
@@ -22,7 +22,15 @@ def _junit(report: Report, _: Mapping[str, Control]) -> bytes:
     return machine.as_junit(report)
 
 
-WRITERS: Mapping[str, Writer] = {"report.json": _json, "junit.xml": _junit}
+WRITERS: Mapping[str, Writer] = {
+    "report.json": _json,
+    "junit.xml": _junit,
+    "report.sarif": sarif.as_sarif,
+    "report.oscal.json": oscal.as_oscal,
+    "report.csv": sheet.as_csv,
+    "report.md": markdown.as_markdown,
+    "report.html": html.as_html,
+}
 
 
 def write(report: Report, register: Mapping[str, Control], folder: Path) -> None:

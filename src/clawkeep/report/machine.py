@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from clawkeep.report.model import SCHEMA, Drift, Report, Result, Waiver
+from clawkeep.report.model import SCHEMA, Bundle, Drift, Report, Result, Waiver
 from clawkeep.report.sanitise import EXCERPT, clean
 from clawkeep.verdict import Status
 
@@ -20,7 +21,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "finished": report.finished,
         "exit_status": int(report.exit_status),
         "hosts": [
-            {"name": clean(h.name), "tier": h.tier, "reached": h.reached, "message": clean(h.message)}
+            {"name": clean(h.name), "tier": clean(h.tier), "reached": h.reached, "message": clean(h.message)}
             for h in report.hosts
         ],
         "results": [_result(result) for result in report.results],
@@ -29,6 +30,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "warnings": [clean(sentence) for sentence in report.warnings],
         "objections": [clean(sentence) for sentence in report.objections],
         "drift": _drift(report.drift) if report.drift is not None else None,
+        "bundle": _bundle(report.bundle) if report.bundle is not None else None,
         "summary": {status.value: count for status, count in report.counts.items()},
     }
 
@@ -39,12 +41,12 @@ def _result(result: Result) -> dict[str, Any]:
         "title": result.title,
         "severity": result.severity,
         "host": clean(result.host),
-        "tier": result.tier,
+        "tier": clean(result.tier),
         "status": result.status.value,
         "message": clean(result.message),
         "remedy": result.remedy,
         "evidence": [
-            {"source": clean(e.source), "digest": e.digest, "excerpt": clean(e.excerpt, EXCERPT)}
+            {"source": clean(e.source), "digest": clean(e.digest), "excerpt": clean(e.excerpt, EXCERPT)}
             for e in result.evidence
         ],
         "waiver": _waiver(result.waiver) if result.waiver is not None else None,
@@ -57,10 +59,14 @@ def _waiver(waiver: Waiver) -> dict[str, Any]:
 
 def _drift(drift: Drift) -> dict[str, Any]:
     return {
-        "baseline": drift.baseline,
+        "baseline": clean(drift.baseline),
         "worse": drift.worse,
         "differences": [{key: clean(value) for key, value in asdict(one).items()} for one in drift.differences],
     }
+
+
+def _bundle(bundle: Bundle) -> dict[str, Any]:
+    return {key: clean(value) if isinstance(value, str) else value for key, value in asdict(bundle).items()}
 
 
 _JUNIT = {
@@ -75,10 +81,16 @@ _JUNIT = {
 
 
 def as_junit(report: Report) -> bytes:
-    """The report as JUnit XML: a suite a host, a case a control; what could not be measured is an error."""
+    """The report as JUnit XML: a suite a host, a case a control; what could not be measured is an error.
+
+    A last suite names what was not verified at all: planned controls and those that were left out, skipped.
+    """
     root = ElementTree.Element("testsuites", name="clawkeep")
+    by_host: dict[str, list[Result]] = defaultdict(list)
+    for result in report.results:
+        by_host[result.host].append(result)
     for host in report.hosts:
-        results = [result for result in report.results if result.host == host.name]
+        results = by_host[host.name]
         kinds = [_JUNIT.get(result.status) for result in results]
         suite = ElementTree.SubElement(
             root,
@@ -97,5 +109,19 @@ def as_junit(report: Report) -> bytes:
             if kind:
                 message = f"{result.status.value}: {clean(result.message)}"
                 ElementTree.SubElement(case, kind, message=message, type=result.status.value).text = result.remedy
+    _not_verified(report, root)
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _not_verified(report: Report, root: ElementTree.Element) -> None:
+    names = [(name, "planned") for name in report.planned] + [(name, "left out") for name in report.left_out]
+    if not names:
+        return
+    count = str(len(names))
+    suite = ElementTree.SubElement(
+        root, "testsuite", name="not verified", tests=count, failures="0", errors="0", skipped=count
+    )
+    for name, why in names:
+        case = ElementTree.SubElement(suite, "testcase", classname="not verified", name=name)
+        ElementTree.SubElement(case, "skipped", message=why)

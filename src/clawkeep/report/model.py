@@ -59,6 +59,30 @@ class Waiver:
     compensating: str
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """The saved evidence that a report rests on: every cited digest is that of a piece of it.
+
+    `digest` is the manifest's (empty when it could not be kept), `key` the fingerprint of the key that signed it (None:
+    unsigned), `signer` the allowed signer whose key that is (None: nobody was asked for). `problem` says why it was not
+    kept or signed as was asked for.
+    """
+
+    digest: str
+    key: str | None = None
+    signer: str | None = None
+    problem: str = ""
+
+    @property
+    def signature(self) -> str:
+        """Who vouches for it, in words."""
+        if self.key is None:
+            return "unsigned: nothing shows who recorded it"
+        if self.signer is None:
+            return f"signed with the key {self.key}, whose it is was not checked"
+        return f"signed by {self.signer} with the key {self.key}"
+
+
 class Change(StrEnum):
     """How a result differs from the baseline's; declared from the worst down."""
 
@@ -114,7 +138,8 @@ class Report:
 
     `planned` are controls of the register that have no proof yet; `started` and `finished` are RFC 3339 in UTC.
     `warnings` are sentences that change no status, such as a waiver about to expire; `objections` are sentences about
-    waivers and attestations that are not in order. `drift` is None where no baseline was given.
+    waivers and attestations that are not in order. `drift` is None where no baseline was given, `bundle` where the
+    evidence was not kept.
     """
 
     version: str
@@ -127,6 +152,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
     drift: Drift | None = None
+    bundle: Bundle | None = None
 
     @property
     def counts(self) -> Mapping[Status, int]:
@@ -145,6 +171,8 @@ class Report:
         if not judged or any(result.status in unmeasured for result in judged):
             found.add(Exit.UNMEASURED)
         if not self.hosts or not all(host.reached for host in self.hosts):
+            found.add(Exit.UNMEASURED)
+        if self.bundle is not None and self.bundle.problem:
             found.add(Exit.UNMEASURED)
         if self.objections:
             found.add(Exit.WAIVERS)

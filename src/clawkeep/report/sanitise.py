@@ -13,6 +13,8 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def clean(text: str, limit: int = MESSAGE) -> str:
     """`text` on one line, with every character that a reader would not see as itself written as `\\u001b`."""
+    if len(text) <= limit and text.isprintable():  # what almost all text is: nothing in it is in `_HIDDEN`
+        return text
     shown = "".join(_visible(character) for character in text[: limit * 4])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 

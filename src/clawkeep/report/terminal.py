@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clawkeep.report.model import Change, Drift, Exit, Report, Result, Waiver
+from clawkeep.report.model import Bundle, Change, Drift, Exit, Report, Result, Waiver
 from clawkeep.report.sanitise import clean
 from clawkeep.verdict import Status
 
@@ -118,8 +118,18 @@ def _foot(report: Report, console: Console, folder: Path | None) -> None:
         console.print(
             Text(f"planned, not verified yet ({len(report.planned)}): {', '.join(report.planned)}", style="dim")
         )
+    if report.bundle is not None:
+        _evidence(report.bundle, console)
     if folder is not None:
         console.print(Text(f"report: {folder / 'report.json'}"))
     end = report.exit_status
     style = "bold green" if end is Exit.GREEN else "bold red" if end is Exit.RED else "bold yellow"
     console.print(Text(f"{MEANINGS[end]} (exit status {int(end)})", style=style))
+
+
+def _evidence(bundle: Bundle, console: Console) -> None:
+    if bundle.digest:
+        console.print(Text(f"evidence: {bundle.digest}, {clean(bundle.signature)}"))
+    if bundle.problem:
+        kept = "not signed" if bundle.digest else "not kept"
+        console.print(Text(f"the evidence is {kept} as was asked for: {clean(bundle.problem)}", style="bold yellow"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import unicodedata
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from clawkeep.errors import ClawkeepError
 from clawkeep.report import files, machine, terminal
-from clawkeep.report.model import Excerpt, Exit, HostRow, Report, Result
+from clawkeep.report.model import Bundle, Excerpt, Exit, HostRow, Report, Result
 from clawkeep.report.sanitise import clean
 from clawkeep.verdict import Status
 
@@ -44,6 +45,26 @@ def report(*results: Result, reached: bool = True, hosts: tuple[HostRow, ...] | 
 )
 def test_the_worst_finding_decides_the_exit_status(statuses, reached, exit_status):
     assert report(*(result(Status(s)) for s in statuses), reached=reached).exit_status == exit_status
+
+
+@pytest.mark.parametrize(
+    ("bundle", "exit_status", "told"),
+    [
+        (None, Exit.GREEN, ""),
+        (Bundle("sha256:00"), Exit.GREEN, "evidence: sha256:00, unsigned: nothing shows who recorded it"),
+        (Bundle("sha256:00", "SHA256:k"), Exit.GREEN, "signed with the key SHA256:k, whose it is was not checked"),
+        (Bundle("sha256:00", "SHA256:k", "ada"), Exit.GREEN, "signed by ada with the key SHA256:k"),
+        (Bundle("sha256:00", problem="x"), Exit.UNMEASURED, "the evidence is not signed as was asked for: x"),
+        (Bundle("", problem="x"), Exit.UNMEASURED, "the evidence is not kept as was asked for: x"),
+    ],
+)
+def test_the_report_says_plainly_what_it_rests_on(bundle, exit_status, told):
+    of = replace(report(result(Status.PASS)), bundle=bundle)
+    assert of.exit_status is exit_status
+    assert told in shown(of)
+    assert ("evidence" in shown(of)) == bool(told)
+    expected = None if bundle is None else {key: getattr(bundle, key) for key in ("digest", "key", "signer", "problem")}
+    assert machine.as_json(of)["bundle"] == expected
 
 
 def test_no_host_is_not_green():
@@ -78,6 +99,7 @@ def test_the_json_has_the_shape_of_the_contract():
         "warnings": [],
         "objections": [],
         "drift": None,
+        "bundle": None,
         "summary": {
             "pass": 0,
             "fail": 1,

@@ -9,6 +9,9 @@ import pytest
 
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
+from clawkeep.evidence.bundle.files import Tampered, encode
+from clawkeep.evidence.bundle.manifest import SAFE_NAME, seal
+from clawkeep.evidence.document import digest
 from clawkeep.run import evaluate
 
 STARTED = "2026-01-02T03:04:05Z"
@@ -30,14 +33,15 @@ def known(observe):
     return {tier.name: tier}
 
 
-def edit_manifest(folder, change, *, sign=True):
+def edit_manifest(folder, change):
+    """Change the manifest as somebody does who knows how its digests are made."""
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    if sign:
-        manifest.pop("sha256", None)
-        manifest["sha256"] = store.digest(manifest)
-    path.write_text(json.dumps(manifest))
+    old = json.loads(path.read_text())
+    change(old)
+    entries = [{k: v for k, v in entry.items() if k not in {"after", "chain"}} for entry in old["hosts"]]
+    path.write_bytes(
+        encode(seal({key: old[key] for key in ("tool", "started", "limited", "site", "signed_by")}, entries))
+    )
 
 
 def test_what_was_saved_is_loaded(bundle, known):
@@ -76,21 +80,23 @@ def test_a_place_that_cannot_be_written(tmp_path, observe):
         store.save(tmp_path / "file" / "below", [observe()], STARTED)
 
 
-def _rename(manifest, file):
-    manifest["hosts"]["alpha"]["file"] = file
+def _alpha(**changes):
+    return lambda manifest: manifest["hosts"][0].update(changes)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda m: m.update(schema=2), "schema 2; it was written by a later Clawkeep"),
-        (lambda m: m.pop("schema"), "schema None"),
-        (lambda m: m.pop("hosts"), "hosts: field required"),
-        (lambda m: m["hosts"]["alpha"].update(tier="tier9"), "has the tier tier9"),
-        (lambda m: _rename(m, "../manifest.json"), "hosts.alpha.file"),
-        (lambda m: _rename(m, "/etc/passwd"), "hosts.alpha.file"),
-        (lambda m: _rename(m, "other.json"), "other.json is missing"),
-        (lambda m: _rename(m, None), "was reached, but names no evidence"),
+        (_alpha(tier="tier9"), "has the tier tier9"),
+        (_alpha(file="../manifest.json"), "hosts.0.file"),
+        (_alpha(file="/etc/passwd"), "hosts.0.file"),
+        (_alpha(file="other.json"), "alpha.json is no part of the bundle"),
+        (_alpha(name="omega"), "is the evidence of 'alpha', not of the host omega"),
+        (_alpha(reached=False), "was not reached, yet names evidence"),
+        (lambda m: m["hosts"][1].update(reached=True), "was reached, but names no evidence"),
+        (lambda m: m["hosts"][1].update(file="ALPHA.json"), "gives the file ALPHA.json to two hosts, alpha and beta"),
+        (lambda m: m["hosts"].append(m["hosts"][0]), "names the host alpha twice"),
+        (lambda m: m.update(started="yesterday"), "started: "),
         (lambda m: m["site"].pop("name"), "site_name: field required"),
     ],
 )
@@ -100,25 +106,59 @@ def test_a_manifest_that_is_wrong(bundle, known, change, sentence):
         store.load(bundle, known)
 
 
-def test_an_edited_manifest_is_refused(bundle, known):
-    edit_manifest(bundle, lambda m: m["site"].update(name="elsewhere"), sign=False)
-    with pytest.raises(ClawkeepError, match=r"manifest.json was edited after it was recorded"):
+@pytest.mark.parametrize(
+    ("schema", "sentence"),
+    [
+        (3, "schema 3; it was written by a later Clawkeep"),
+        (0, "schema 0"),
+        (True, "schema True"),
+        (None, "schema None"),
+    ],
+)
+def test_a_schema_that_is_not_ours(bundle, known, schema, sentence):
+    path = bundle / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema}))
+    with pytest.raises(ClawkeepError, match=sentence) as refused:
+        store.load(bundle, known)
+    assert not isinstance(refused.value, Tampered)  # nobody's fault
+
+
+def first_schema(bundle):
+    """The bundle as Clawkeep wrote it before there was a chain."""
+    path = bundle / "manifest.json"
+    new = json.loads(path.read_text())
+    hosts = {h.pop("name"): h for h in new["hosts"]}
+    for entry in hosts.values():
+        for key in ("after", "chain", "size", "groups"):
+            del entry[key]
+    old = {"schema": 1, **{key: new[key] for key in ("tool", "started", "site")}, "hosts": hosts}
+    path.write_text(json.dumps({**old, "sha256": digest(old)}))
+    return path
+
+
+def test_a_bundle_of_the_first_schema_is_still_read(bundle, known):
+    first_schema(bundle)
+    assert [(o.host.name, o.reached) for o in store.load(bundle, known)] == [("alpha", True), ("beta", False)]
+
+
+def test_an_edited_bundle_of_the_first_schema_is_still_refused(bundle, known):
+    path = first_schema(bundle)
+    path.write_text(path.read_text().replace("a site", "a sitE"))
+    with pytest.raises(Tampered, match=r"manifest.json was edited after it was recorded"):
         store.load(bundle, known)
 
 
-def test_edited_evidence_is_refused_by_name(bundle, known):
-    path = bundle / "hosts" / "alpha.json"
-    path.write_text(path.read_text().replace("[\n    1\n   ]", "[]"))
-    with pytest.raises(ClawkeepError, match=r"hosts/alpha.json was edited after it was recorded"):
-        store.load(bundle, known)
-
-
-def test_evidence_that_points_elsewhere_is_refused(bundle, known, tmp_path):
-    path = bundle / "hosts" / "alpha.json"
-    path.rename(tmp_path / "elsewhere.json")
-    path.symlink_to(tmp_path / "elsewhere.json")
-    with pytest.raises(ClawkeepError, match=r"alpha.json is missing"):
-        store.load(bundle, known)
+def test_evidence_of_no_size_to_be_kept(tmp_path, observe):
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(ClawkeepError, match="the evidence of alpha cannot be kept: it is nested too deep"):
+        store.save(tmp_path / "deep", [observe(facts={"deep": deep})], STARTED)
+    wide = []
+    for _ in range(400):
+        wide = [wide]
+    with pytest.raises(ClawkeepError, match="cannot be kept: it is larger than 64 MB"):
+        store.save(tmp_path / "wide", [observe(facts={"wide": [wide] * 1000})], STARTED)
 
 
 def test_no_bundle(tmp_path, known):
@@ -133,7 +173,7 @@ def test_file_names_are_safe_and_apart(tmp_path, observe):
     names = ["alpha", "ALPHA", "../../etc/passwd", "..", "", "a/b", "a_b", "ü" * 300, ".hidden", "con\x00\n"]
     taken: set[str] = set()
     files = [store.file_name(name, taken) for name in names]
-    assert all(store.SAFE_NAME.fullmatch(file) for file in files)
+    assert all(SAFE_NAME.fullmatch(file) for file in files)
     assert len({file.lower() for file in files}) == len(names)
     store.save(tmp_path / "b", [observe(name) for name in names], STARTED)
     known = {"tier1_x": observe().host.tier}

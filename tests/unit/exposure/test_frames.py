@@ -27,7 +27,9 @@ def test_the_checksums_are_right() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame", [b"", b"\0" * 13, b"\0" * 60, framed(segment("1.2.3.4", "5.6.7.8", (1, 2), 0, SYN))[:40]]
+    "frame",
+    [b"", b"\0" * 13, b"\0" * 60, framed(segment("1.2.3.4", "5.6.7.8", (1, 2), 0, SYN))[:40]],
+    ids=["nothing", "no-ethernet", "zeroes", "half"],
 )
 def test_what_is_cut_short_is_no_segment(frame: bytes) -> None:
     assert read_segment(frame) is None

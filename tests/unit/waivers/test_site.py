@@ -11,6 +11,7 @@ import pytest
 from clawkeep import inventory, papers, register, repo, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
+from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.document import digest
 
 from .conftest import NOW
@@ -37,13 +38,14 @@ def test_a_bundle_keeps_groups_and_an_older_one_has_none(register_of, host, tmp_
     folder, known = tmp_path / "bundle", tiers.load(register_of.repo.tiers)
     store.save(folder, [host()], NOW, limited=True)
     assert store.load(folder, known)[0].host.groups == ("all", "edge", "tier1_x")
-    assert store.limited(folder) is True
+    assert open_bundle(folder).manifest.limited is True
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["hosts"]["alpha"]["groups"], manifest["limited"], manifest["sha256"]
-    path.write_text(json.dumps({**manifest, "sha256": digest(manifest)}))
+    new = json.loads(path.read_text())
+    entry = {key: new["hosts"][0][key] for key in ("file", "sha256", "tier", "addresses", "reached", "message")}
+    old = {"schema": 1, **{key: new[key] for key in ("tool", "started", "site")}, "hosts": {"alpha": entry}}
+    path.write_text(json.dumps({**old, "sha256": digest(old)}))
     assert store.load(folder, known)[0].host.groups == ()
-    assert store.limited(folder) is False
+    assert open_bundle(folder).manifest.limited is False
 
 
 @pytest.mark.parametrize(

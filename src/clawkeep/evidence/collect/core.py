@@ -20,7 +20,11 @@ SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY
 SECRET_TEXT = re.compile(
     r"(?P<keep>\b(?:authorization|x-api-key)\s*[:=]\s*(?:bearer\s+|basic\s+)?)[^\s\"',]+"
     r"|(?P<name>\b[A-Za-z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY)[A-Za-z0-9_]*\s*[=:]\s*)[^\s\"',;]+"
-    r"|\bsk-[A-Za-z0-9_-]{16,}|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|(?<=://)(?P<user>[^/\s:@\"']{0,200}:)[^/\s@\"']{1,500}(?=@)"
+    r"|\beyJ[A-Za-z0-9_-]{8,400}\.[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]*"
+    r"|\$(?:1|2[aby]|5|6|7|y|gy|argon2i?d?)\$[A-Za-z0-9./$=,+-]{13,400}"
+    r"|\bsk-[A-Za-z0-9_-]{16,}|\bA(?:KIA|SIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}"
+    r"|\bgithub_pat_\w{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.I,
 )
@@ -30,7 +34,7 @@ def redact_text(text: str) -> str:
     """`text` with everything that looks like a secret's value replaced."""
 
     def blank(match: "re.Match[str]") -> str:
-        return (match.group("keep") or match.group("name") or "") + REDACTED
+        return (match.group("keep") or match.group("name") or match.group("user") or "") + REDACTED
 
     return SECRET_TEXT.sub(blank, text)
 
