@@ -76,6 +76,13 @@ def establish(config: File = CONFIG) -> None:
     _say("established" if begun else "established before")
 
 
+@app.command()
+def check(config: File = CONFIG) -> None:
+    """Read the settings and say what is wrong with them; nothing is run."""
+    chosen = settings.load(config)
+    _say(f"{chosen.node} verifies {chosen.inventory} {chosen.period}")
+
+
 def _told(told: Mapping[str, str]) -> str:
     names = [name for name, why in told.items() if not why]
     return f"; told by {', '.join(names)}" if names else ""
