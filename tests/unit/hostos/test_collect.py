@@ -48,7 +48,7 @@ def test_a_script_is_looked_into(tmp_path: Path) -> None:
     script = tmp_path / "keep-up"
     script.write_text("#!/bin/sh\n# docker start nothing\ndocker inspect openclaw || docker start openclaw\n")
     (found,) = accounts.revivers({"keep-up.service": f"ExecStart={script} --quiet"})
-    assert found["words"] == f"{script}: docker start"
+    assert found["words"] == f"{script}: docker start openclaw"
 
 
 @pytest.mark.parametrize("line", ["/usr/bin/dockerd -H fd://", "/usr/bin/docker ps --all", "/bin/echo start docker"])
