@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clawkeep import cli_controls, cli_evidence, cli_papers, console, drift, inventory, papers, register, repo, tiers
+from clawkeep import (
+    cli_controls,
+    cli_evidence,
+    cli_papers,
+    cli_schedule,
+    console,
+    drift,
+    inventory,
+    papers,
+    register,
+    repo,
+    tiers,
+)
 from clawkeep.errors import ClawkeepError, NotInOrder
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle import signature
@@ -33,6 +45,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_controls.app, name="controls")
+app.add_typer(cli_schedule.app, name="schedule")
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_papers.waivers, name="waivers")
 app.command("attest")(cli_papers.attest)

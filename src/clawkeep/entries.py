@@ -92,17 +92,22 @@ class Scope(_Border):
         return f"{self.kind} {getattr(self, self.kind)}"
 
 
-class Entry(_Border):
-    """What all entries have: a control, whom it concerns, and the place where it is written."""
+class Located(_Border):
+    """What all entries have: the place where they are written."""
 
-    control: Text
-    scope: Scope
     _where: str = PrivateAttr(default="")
 
     @property
     def where(self) -> str:
         """`FILE:LINE`."""
         return self._where
+
+
+class Entry(Located):
+    """An entry that names a control and whom it concerns."""
+
+    control: Text
+    scope: Scope
 
     def of_the_register(self, register: Mapping[str, Control]) -> str:
         """Why the register has nothing for it, as a sentence; empty when it has."""
@@ -138,7 +143,7 @@ class Hosts:
         return f"{entry.where}: {entry.control} for {entry.scope} matches no host of the inventory"
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=Located)
 
 
 def read(path: Path, section: str, model: type[E]) -> tuple[E, ...]:
@@ -246,7 +251,7 @@ def _entry(path: Path, node: yaml.Node) -> tuple[dict[str, Any], dict[str, int]]
             inner = {name: item for name, _, item in _pairs(path, value)}
             values[key] = {n: _text(i) if isinstance(i, yaml.ScalarNode) else [] for n, i in inner.items()}
         else:
-            values[key] = []
+            values[key] = [_text(item) if isinstance(item, yaml.ScalarNode) else [] for item in value.value]
     return values, lines
 
 

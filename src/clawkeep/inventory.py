@@ -22,6 +22,8 @@ from clawkeep.repo import Repo
 from clawkeep.tiers import Tier
 
 LISTING_LIMIT = 120  # seconds; a dynamic inventory may have to ask a cloud
+CONTROL = "control_nodes"  # the group of the host whose timer verifies the others: it has no tier and is not judged
+LEDGER = "/var/lib/clawkeep-verifier/schedule.json"  # where role `verifier` has it on that host
 
 
 def _network(value: str) -> str:
@@ -111,6 +113,14 @@ class Host:
 
 
 @dataclass(frozen=True)
+class ControlNode:
+    """The host whose timer verifies this inventory, and where its ledger lies there (host variable clawkeep_ledger)."""
+
+    name: str
+    ledger: str = LEDGER
+
+
+@dataclass(frozen=True)
 class Inventory:
     """The hosts of one Ansible inventory, and the site that they stand in.
 
@@ -122,6 +132,12 @@ class Inventory:
     hosts: tuple[Host, ...]
     site: Site
     listing: Mapping[str, Any] = field(repr=False)
+    control_node: ControlNode | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the files beside the inventory lie."""
+        return _folder(self.source)
 
 
 def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory:
@@ -135,13 +151,16 @@ def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory
         )
     known = tiers.load(checkout.tiers)
     listing = _list(source, checkout, limit)
-    names = sorted(set(_members(listing, "all")))
+    # The control node is asked about its schedule whoever is verified.
+    whole = _list(source, checkout, None) if limit else listing
+    nodes = set(_members(whole, CONTROL))
+    names = sorted(set(_members(listing, "all")) - nodes)
     if not names:
         of = f" in the limit {limit!r}" if limit else ""
         raise ClawkeepError(f"the inventory {source} has no host{of}: nothing was verified")
-    groups = {group: set(_members(listing, group)) for group in listing if group != "_meta"}
+    groups = {group: set(_members(whole, group)) for group in whole if group != "_meta"}
     memberships = {group: members for group, members in groups.items() if group.startswith(tiers.PREFIX)}
-    variables = listing.get("_meta", {}).get("hostvars", {})
+    variables = whole.get("_meta", {}).get("hostvars", {})
     hosts = tuple(
         Host(
             name,
@@ -151,7 +170,29 @@ def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory
         )
         for name in names
     )
-    return Inventory(source, hosts, read_site(source if source.is_dir() else source.parent), listing)
+    node = _control_node(sorted(nodes), memberships, variables)
+    return Inventory(source, hosts, read_site(_folder(source)), whole, node)
+
+
+def _folder(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
+
+
+def _control_node(
+    names: list[str], memberships: Mapping[str, set[str]], variables: Mapping[str, Any]
+) -> ControlNode | None:
+    for name in names:
+        groups = sorted(group for group, members in memberships.items() if name in members)
+        if groups:
+            raise ClawkeepError(f"the host {name} is in {CONTROL} and in {groups[0]}: a control node has no tier")
+    if len(names) > 1:
+        raise ClawkeepError(
+            f"{CONTROL} has {len(names)} hosts ({', '.join(names)}): one of them verifies, leave that one"
+        )
+    if not names:
+        return None
+    ledger = str(variables.get(names[0], {}).get("clawkeep_ledger", LEDGER))
+    return ControlNode(names[0], ledger)
 
 
 def _list(source: Path, checkout: Repo, limit: str | None) -> dict[str, Any]:

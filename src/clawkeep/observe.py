@@ -1,4 +1,5 @@
-"""Observe the hosts of an inventory: from inside over their own connection, and from the site's other vantages."""
+"""Observe the hosts of an inventory: from inside over their own connection, from the site's other vantages, and by what
+the machine that verifies knows of them itself."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from clawkeep import probes
+from clawkeep.controller import VANTAGE, Controller
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import SCHEMA, HostEvidence
 from clawkeep.evidence.transport import Connection, TransportError, connections
@@ -21,21 +23,26 @@ AT_ONCE = 20  # hosts
 def observe(inventory: Inventory, checkout: Repo, *, inside_only: bool = False) -> list[Observation]:
     """Every host of the inventory, in its order; a host that gives no evidence is there too, with the reason."""
     ways = connections(inventory, checkout.root / "ansible.cfg")
+    node = inventory.control_node
+    controller = Controller.look(inventory, ways[node.name].ask if node is not None else None)
 
     def one(host: Host) -> Observation:
-        return _host(host, inventory.site, ways[host.name], inside_only=inside_only)
+        own = {VANTAGE: controller.document(host)}
+        return _host(host, inventory.site, ways[host.name], own, inside_only=inside_only)
 
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(inventory.hosts))) as pool:
         return list(pool.map(one, inventory.hosts))
 
 
-def _host(host: Host, site: Site, way: Connection, *, inside_only: bool) -> Observation:
+def _host(
+    host: Host, site: Site, way: Connection, own: Mapping[str, Mapping[str, Any]], *, inside_only: bool
+) -> Observation:
     try:
         inside = way.collect(parameters(host, site))
     except TransportError as problem:
         return Observation(host, site, None, str(problem))
     vantages = {} if inside_only else _vantages(host, site, inside, way)
-    raw = {"schema": SCHEMA, "host": host.name, "inside": inside, "vantages": vantages}
+    raw = {"schema": SCHEMA, "host": host.name, "inside": inside, "vantages": {**vantages, **own}}
     return Observation(host, site, HostEvidence(host.name, raw))
 
 

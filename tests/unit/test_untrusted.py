@@ -7,7 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from clawkeep.evidence.systemd import units
-from clawkeep.evidence.untrusted import boolean, get, integer, legible, mapping, rows, sequence, size, text, texts
+from clawkeep.evidence.untrusted import (
+    boolean,
+    get,
+    integer,
+    legible,
+    mapping,
+    number,
+    rows,
+    sequence,
+    size,
+    text,
+    texts,
+)
 from clawkeep.verdict import Unmeasured
 
 Reader = Callable[[object, str], object]
@@ -51,6 +63,8 @@ def test_the_expected_shape_passes(read: Reader, value: object, found: object) -
         (boolean, 1, "it cannot be read: 1 is not true or false"),
         (size, "2x", "it cannot be read: '2x' is not a size such as 2g"),
         (size, "²", "it cannot be read: '²' is not a size such as 2g"),
+        (size, "٣", "it cannot be read: '٣' is not a size such as 2g"),
+        (size, "9" * 5000, f"it cannot be read: '{'9' * 56}... is not a size such as 2g"),
         (size, "-1", "it cannot be read: '-1' is not a size such as 2g"),
         (size, "", "it cannot be read: '' is not a size such as 2g"),
         (size, "g", "it cannot be read: 'g' is not a size such as 2g"),
@@ -76,7 +90,20 @@ def test_a_key_that_has_to_be_there_may_hold_anything() -> None:
         get({"a": None}, "b", "it")
 
 
-@pytest.mark.parametrize("problem", [AttributeError, IndexError, KeyError, TypeError, ValueError])
+@pytest.mark.parametrize(
+    ("written", "value"), [("0", 0), ("007", 7), ("18446744073709551615", (1 << 64) - 1), ("9" * 20, 10**20 - 1)]
+)
+def test_digits_are_a_number(written: str, value: int) -> None:
+    assert number(written) == value
+
+
+@pytest.mark.parametrize("written", ["", "-1", "+1", " 1", "1\n", "1_0", "1.0", "0x1", "²", "1²", "٣", "9" * 21])
+def test_anything_else_is_no_number(written: str) -> None:
+    """int() refuses some of these with ValueError, though `str.isdigit` takes them, and takes others."""
+    assert number(written) is None
+
+
+@pytest.mark.parametrize("problem", [AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError])
 def test_what_a_parser_stumbles_over_is_not_measured(problem: type[Exception]) -> None:
     with pytest.raises(Unmeasured, match=f"^it cannot be read: {problem.__name__} "), legible("it"):
         raise problem("x")

@@ -15,6 +15,7 @@ from clawkeep.evidence.desktop import Desktop
 from clawkeep.evidence.docker_user import DockerUser
 from clawkeep.evidence.engine import Engine
 from clawkeep.evidence.engine_access import EngineAccess
+from clawkeep.evidence.estate import Estate
 from clawkeep.evidence.firewall import Firewall
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
@@ -30,6 +31,7 @@ from clawkeep.evidence.reach import Reach
 from clawkeep.evidence.releases import Releases
 from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.evidence.runbook import Runbook
+from clawkeep.evidence.schedule import Schedule
 from clawkeep.evidence.sshd import Sshd
 
 SUBJECTS: dict[str, type] = {
@@ -42,6 +44,7 @@ SUBJECTS: dict[str, type] = {
     "docker_user": DockerUser,
     "engine": Engine,
     "engine_access": EngineAccess,
+    "estate": Estate,
     "firewall": Firewall,
     "firewall_changes": FirewallChanges,
     "host_metadata": HostMetadata,
@@ -58,5 +61,6 @@ SUBJECTS: dict[str, type] = {
     "releases": Releases,
     "ruleset": Ruleset,
     "runbook": Runbook,
+    "schedule": Schedule,
     "sshd": Sshd,
 }

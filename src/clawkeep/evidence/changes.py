@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from clawkeep.evidence.document import Document, HostEvidence
-from clawkeep.evidence.untrusted import mapping, text
+from clawkeep.evidence.untrusted import mapping, number, text
 from clawkeep.verdict import Unmeasured
 
 LINE = re.compile(r"(?P<verb>armed|confirmed|rolled-back|saved) id=(?P<id>\S+)(?P<rest>.*)")
@@ -124,14 +124,14 @@ def _event(line: str) -> Event | None:
     found = LINE.search(message) if isinstance(message, str) else None
     if found is None:
         return None
-    at = str(entry.get("__REALTIME_TIMESTAMP", ""))
-    if not at.isdigit():
+    at = number(str(entry.get("__REALTIME_TIMESTAMP", "")))
+    if at is None:
         raise Unmeasured("the journal did not tell when a change was made")
     words = dict(WORD.findall(found["rest"]))
     return Event(
         found["verb"],
         found["id"],
-        int(at),
+        at,
         str(entry.get("_BOOT_ID", "")),
         words.get("conn", ""),
         words.get("sha256", ""),

@@ -9,7 +9,7 @@ from typing import Self
 
 from clawkeep.evidence.containers import Containers
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.untrusted import mapping, sequence, texts
+from clawkeep.evidence.untrusted import mapping, number, sequence, texts
 from clawkeep.verdict import Unmeasured
 
 Row = tuple[str, ...]
@@ -50,9 +50,10 @@ class Findings:
 
 
 def _number(text: str, container: str) -> int:
-    if not text.isdigit():
+    found = number(text)
+    if found is None:
         raise Unmeasured(f"the probe in container {container} gave {text!r} where a number was due")
-    return int(text)
+    return found
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from clawkeep.evidence.bindings import LIVE, of_inspect
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.systemd import units
-from clawkeep.evidence.untrusted import boolean, integer, legible, mapping, rows, text, texts
+from clawkeep.evidence.untrusted import boolean, integer, legible, mapping, number, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
 RESTART = "systemctl restart docker"
@@ -287,10 +287,11 @@ class Engine:
         if not config.get("present") or not isinstance(changed, int | float):
             return []
         unit = units(self.document.lines("engine-units")).get("docker.service", {})
-        started = unit.get("ExecMainStartTimestamp", "").removeprefix("@")
-        if not started.isdigit():
-            raise Unmeasured(f"systemd does not tell when docker.service started: {started!r}")
-        if changed >= int(started) + 1:  # systemd tells whole seconds
+        told = unit.get("ExecMainStartTimestamp", "").removeprefix("@")
+        started = number(told)
+        if started is None:
+            raise Unmeasured(f"systemd does not tell when docker.service started: {told!r}")
+        if changed >= started + 1:  # systemd tells whole seconds
             return [f"{config.get('path')} changed after dockerd started, and dockerd was not restarted: {RESTART}"]
         return []
 

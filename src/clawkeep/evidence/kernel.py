@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from clawkeep.evidence.document import Document, HostEvidence
-from clawkeep.evidence.untrusted import mapping, text, texts
+from clawkeep.evidence.untrusted import mapping, number, text, texts
 from clawkeep.verdict import Unmeasured
 
 # parameter -> (what holds of its value, in words); the value is a whole number unless the words say otherwise
@@ -145,9 +145,10 @@ class Kernel:
 
     def _number(self, name: str) -> int:
         value = self.values.get(name)
-        if value is None or not value.lstrip("-").isdigit():
+        found = None if value is None else number(value.removeprefix("-"))
+        if value is None or found is None:
             raise Unmeasured(f"{name} is no number: {value!r}")
-        return int(value)
+        return -found if value.startswith("-") else found
 
     def _deviation(self, name: str, wanted: Wanted) -> str | None:
         holds, words = wanted

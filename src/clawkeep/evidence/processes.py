@@ -9,7 +9,7 @@ from typing import Self
 
 from clawkeep.evidence.containers import Containers
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.untrusted import get, integer, mapping, sequence, text
+from clawkeep.evidence.untrusted import get, integer, mapping, number, sequence, text
 from clawkeep.verdict import Unmeasured
 
 CAPABILITY_SETS = ("inheritable", "permitted", "effective", "bounding", "ambient")
@@ -282,16 +282,18 @@ def _limit(one: Occupied, file: str) -> int | None:
         raise Unmeasured(f"{file} of container {one.name} could not be read (this host has no cgroup v2 for it)")
     if written == "max":
         return None
-    if not written.isdigit():
+    found = number(written)
+    if found is None:
         raise Unmeasured(f"{file} of container {one.name} holds {written!r}, not a number")
-    return int(written)
+    return found
 
 
 def _processors(one: Occupied) -> float | None:
     written = one.limits.get("cpu.max")
-    quota, _, period = (written or "").partition(" ")
-    if quota == "max":
+    left, _, right = (written or "").partition(" ")
+    if left == "max":
         return None
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+    quota, period = number(left), number(right)
+    if quota is None or not period:
         raise Unmeasured(f"cpu.max of container {one.name} holds {written!r}, not a quota and a period")
-    return int(quota) / int(period)
+    return quota / period

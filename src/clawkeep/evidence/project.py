@@ -9,7 +9,7 @@ from typing import Any, Self
 from clawkeep.evidence.containers import Container, Containers
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.mounts import CONFIGURATION, VOLUME_HOMES
-from clawkeep.evidence.untrusted import integer, mapping, size
+from clawkeep.evidence.untrusted import integer, mapping, number, size
 
 NAME = "openclaw"
 SERVICE = "gateway"
@@ -121,7 +121,7 @@ class Project:
             for label, value in wanted.items():
                 if one.labels.get(label) != value:
                     found.append(f"container {one.name} has {label} {one.labels.get(label, 'unset')!r}, not {value!r}")
-            if not one.labels.get("clawkeep.release", "").isdigit():
+            if number(one.labels.get("clawkeep.release", "")) is None:
                 found.append(f"container {one.name} belongs to no numbered release")
         return found
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.systemd import units
-from clawkeep.evidence.untrusted import legible, mapping, rows, text
+from clawkeep.evidence.untrusted import legible, mapping, number, rows, text
 from clawkeep.verdict import NotApplicable, Unmeasured
 
 # setting -> (values that keep to the promise, what is wrong otherwise)
@@ -114,11 +114,11 @@ class Sshd:
         """Sentences about connections that may try more than MAX_TRIES times, or again and again without a penalty."""
 
         def check(policy: Policy) -> list[str]:
-            tries = policy.one("maxauthtries")
-            if not tries.isdigit():
-                raise Unmeasured(f"`sshd -T` prints maxauthtries {tries!r}")
+            tries = number(policy.one("maxauthtries"))
+            if tries is None:
+                raise Unmeasured(f"`sshd -T` prints maxauthtries {policy.one('maxauthtries')!r}")
             found = []
-            if int(tries) > MAX_TRIES:
+            if tries > MAX_TRIES:
                 found.append(f"sshd allows {tries} attempts {policy.who}")
             if policy.settings.get("persourcepenalties", ("no",))[0].lower() == "no":
                 found.append(f"sshd does not throttle who fails to log in {policy.who} (PerSourcePenalties)")
@@ -144,10 +144,11 @@ class Sshd:
     def _stale(self) -> list[str]:
         shown = units(self.document.lines("sshd-units"))
         active = [unit for unit in shown.values() if unit.get("ActiveState") == "active"]
-        times = [unit.get("StateChangeTimestamp", "").removeprefix("@") for unit in active]
-        if not times or not all(time.isdigit() for time in times):
+        times = [number(unit.get("StateChangeTimestamp", "").removeprefix("@")) for unit in active]
+        known = [time for time in times if time is not None]
+        if not times or known != times:
             raise Unmeasured("systemd does not tell since when sshd runs as it does")
-        read = max(int(time) for time in times)
+        read = max(known)
         with legible("sshd's files"):
             return [
                 f"{text(row.get('path'), 'the path of a file')} changed after sshd last read its settings: reload it"

@@ -26,11 +26,12 @@ from testinfra.utils.ansible_runner import AnsibleRunner
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.conversation import READY, End, converse
 from clawkeep.evidence.document import SCHEMA
-from clawkeep.inventory import Host, Inventory
+from clawkeep.inventory import Inventory
 
 OUTPUT_CAP = 32 * 1024 * 1024  # bytes; the document of a busy host is some hundred kilobytes
 HOST_LIMIT = 240  # seconds that the collector may run on the host; one takes 20 to 60 s under software emulation
 ASK_LIMIT = 60  # seconds for one further command
+SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment variable: ssh options that win over the inventory's
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start
 
 # Runs on the host. It announces itself before anything is sent (a shell's greeting comes earlier and is dropped, and a
@@ -184,7 +185,7 @@ def collector() -> bytes:
 
 
 def connections(inventory: Inventory, config: Path) -> dict[str, Connection]:
-    """How each host of the inventory is reached; `config` is the ansible.cfg that applies.
+    """How each host of the inventory and its control node are reached; `config` is the ansible.cfg that applies.
 
     testinfra's runner is given the listing that was already made, so that no second `ansible-inventory` runs.
     """
@@ -192,15 +193,20 @@ def connections(inventory: Inventory, config: Path) -> dict[str, Connection]:
     runner.inventory = _literal(inventory)
     runner.ansible_config = configparser.ConfigParser(interpolation=None)
     runner.ansible_config.read(os.environ.get("ANSIBLE_CONFIG", config))
-    return {host.name: _connection(runner, host, runner.inventory) for host in inventory.hosts}
+    return {name: _connection(runner, name, runner.inventory) for name in _names(inventory)}
 
 
-def _connection(runner: AnsibleRunner, host: Host, listing: Mapping[str, Any]) -> Connection:
-    variables = listing["_meta"]["hostvars"].get(host.name, {})
+def _names(inventory: Inventory) -> list[str]:
+    node = inventory.control_node
+    return [*(host.name for host in inventory.hosts), *([node.name] if node is not None else [])]
+
+
+def _connection(runner: AnsibleRunner, name: str, listing: Mapping[str, Any]) -> Connection:
+    variables = listing["_meta"]["hostvars"].get(name, {})
     method = variables.get("ansible_become_method", "sudo")
     if method not in {"sudo", "ansible.builtin.sudo"}:
-        raise ClawkeepError(f"the host {host.name} becomes root by {method}: Clawkeep knows sudo alone")
-    found = runner.get_host(host.name)
+        raise ClawkeepError(f"the host {name} becomes root by {method}: Clawkeep knows sudo alone")
+    found = runner.get_host(name)
     backend = found.backend if found is not None else None
     if isinstance(backend, LocalBackend):
         login: tuple[str, ...] = ()
@@ -210,11 +216,9 @@ def _connection(runner: AnsibleRunner, host: Host, listing: Mapping[str, Any]) -
         login = _login(backend, by_password=ssh_password is not None)
     else:
         kind = variables.get("ansible_connection")
-        raise ClawkeepError(
-            f"the host {host.name} has ansible_connection: {kind}; Clawkeep reaches hosts by ssh or local"
-        )
+        raise ClawkeepError(f"the host {name} has ansible_connection: {kind}; Clawkeep reaches hosts by ssh or local")
     return Connection(
-        host=host.name,
+        host=name,
         login=login,
         become=bool(backend.sudo),
         become_user=backend.sudo_user,
@@ -233,8 +237,9 @@ def _login(backend: SshBackend, *, by_password: bool) -> tuple[str, ...]:
     backend.host.password = None
     words, values = backend._build_ssh_command("command")
     argv = shlex.split(backend.quote(" ".join(words), *values))[1:-1]
-    # The first value of an option wins: what is ours comes first.
-    own = ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
+    # The first value of an option wins: what is ours comes first, and before it what this machine insists on.
+    own = [*shlex.split(os.environ.get(SSH_OPTIONS, ""))]
+    own += ["-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=15"]
     if by_password:
         return ("sshpass", "-e", "ssh", "-T", *own, *argv)
     return ("ssh", "-T", *own, "-o", "BatchMode=yes", *argv)
@@ -247,14 +252,14 @@ def _literal(inventory: Inventory) -> dict[str, Any]:
     """The listing with connection settings as values: `{{ name }}` is looked up (the vault idiom), more is refused."""
     listing = json.loads(json.dumps(inventory.listing))
     every = listing.setdefault("_meta", {}).setdefault("hostvars", {})
-    for host in inventory.hosts:
-        variables = every.setdefault(host.name, {})
+    for name in _names(inventory):
+        variables = every.setdefault(name, {})
         for key, value in variables.items():
             if key.startswith("ansible_") and isinstance(value, str) and "{{" in value:
                 reference = _REFERENCE.fullmatch(value.strip())
                 known = variables.get(reference.group(1)) if reference else None
                 if known is None or "{{" in str(known):
-                    raise ClawkeepError(f"{key} of the host {host.name} is the template {value!r}: write its value")
+                    raise ClawkeepError(f"{key} of the host {name} is the template {value!r}: write its value")
                 variables[key] = known
         if isinstance(variables.get("ansible_become"), str):  # INI inventories know no booleans but Python's
             variables["ansible_become"] = variables["ansible_become"].lower() in {"true", "yes", "on", "1"}

@@ -6,6 +6,7 @@ engine writes null for an empty list or mapping, the caller says `or []` or `or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from clawkeep.verdict import Unmeasured
 
 V = TypeVar("V")
+NUMBER = re.compile(r"[0-9]{1,20}")  # as many digits as the largest number of 64 bits has
 
 
 def mapping(value: object, what: str) -> Mapping[str, Any]:
@@ -66,10 +68,19 @@ def size(value: object, what: str) -> int:
         return value
     written = text(value, what).strip().lower().removesuffix("b").removesuffix("i")
     units = {"k": 10, "m": 20, "g": 30, "t": 40}
-    number, shift = (written[:-1], units[written[-1]]) if written[-1:] in units else (written, 0)
-    if not number.isdecimal():
+    digits, shift = (written[:-1], units[written[-1]]) if written[-1:] in units else (written, 0)
+    found = number(digits)
+    if found is None:
         raise _unlike(value, what, "a size such as 2g")
-    return int(number) << shift
+    return found << shift
+
+
+def number(written: str) -> int | None:
+    """The number that `written` is, in digits from 0 to 9 alone; None for anything else.
+
+    `str.isdigit` is true of "²" as well, which `int` refuses, as it does thousands of digits.
+    """
+    return int(written) if NUMBER.fullmatch(written) else None
 
 
 def get(source: Mapping[str, V], key: str, what: str) -> V:
@@ -84,7 +95,7 @@ def legible(what: str) -> Iterator[None]:
     """Turn whatever parsing `what` stumbles over into `Unmeasured`: the last resort, around a whole parser."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as problem:
         raise _illegible(what, f"{type(problem).__name__} {problem}") from problem
 
 

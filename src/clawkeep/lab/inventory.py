@@ -7,19 +7,27 @@ from pathlib import Path
 
 import yaml
 
-from clawkeep import repo
+from clawkeep import clock, repo, tiers
+from clawkeep.inventory import CONTROL
 from clawkeep.lab import ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
 from clawkeep.lab.topology import Lab
+from clawkeep.schedule import ledger as ledgers
 
+CONTROL_NODE = "lab-control"
 _NOTE = "# Written by `clawkeep lab up`; gone with `clawkeep lab down`.\n"
 
 
 def folder(lab: Lab) -> Path:
     """Where the lab's inventory is."""
     return lab.state / "inventory"
+
+
+def ledger(lab: Lab) -> Path:
+    """The ledger of the lab's schedule."""
+    return lab.state / ledgers.FILE
 
 
 def site_facts() -> dict[str, object]:
@@ -30,7 +38,11 @@ def site_facts() -> dict[str, object]:
 
 
 def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
-    """Write hosts.yml, group_vars/all.yml and images.lock.yml; return their folder."""
+    """Write hosts.yml, group_vars/all.yml, images.lock.yml and estate.yml, and begin a schedule; return their folder.
+
+    The lab's control node is this machine: nothing verifies a lab by itself, and its schedule is always too young to
+    be overdue.
+    """
     host = {
         "ansible_host": ssh.ADDRESS,
         "ansible_port": port,
@@ -45,12 +57,26 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
         "outside": {"kind": "netns", "name": lab.netns(t.OUTSIDER)},
         "neighbour": {"kind": "netns", "name": lab.netns(t.NEIGHBOUR)},
     }
+    control = {"ansible_connection": "local", "ansible_become": False, "clawkeep_ledger": str(ledger(lab))}
+    now, group = clock.now(), lab.scenario.group
+    reason = {
+        "host": lab.scenario.host,
+        "tier": group,
+        "reason": "The safe lab: the host is thrown away, and everything in it is made up.",
+        "data": ["test"],
+        "credentials": "test",
+        "reviewed": now[:10],
+    }
     into = folder(lab)
     (into / "group_vars").mkdir(parents=True, exist_ok=True)
-    _dump(into / "hosts.yml", {lab.scenario.group: {"hosts": {lab.scenario.host: host}}})
+    groups = {group: {"hosts": {lab.scenario.host: host}}, CONTROL: {"hosts": {CONTROL_NODE: control}}}
+    _dump(into / "hosts.yml", groups)
     generated = {"site_vantages": vantages, "openclaw_image_id": images[0].id}
     _dump(into / "group_vars" / "all.yml", {**site_facts(), **generated})
     _dump(into / "images.lock.yml", {"images": [{"name": i.name, "ids": [i.id], "digests": []} for i in images]})
+    _dump(into / "estate.yml", {"schema": 1, "estate": [reason]})
+    ledger(lab).unlink(missing_ok=True)
+    ledgers.establish(ledger(lab), CONTROL_NODE, tiers.load(repo.find().tiers)[group]["verify_period"], now)
     return into
 
 

@@ -118,10 +118,17 @@ def restore(lab: Lab, name: str) -> None:
             if condition(lab).running:
                 state.end([process for process in record.processes if process.name == _MACHINE])
                 record = _boot(lab, _without_machine(record), host, name)
+                inventory.write(lab, record.port, host.containers)
             else:
                 _clear(lab, keep_disk=True)
                 record = _begin(lab, host, _free_port(record.port), name)
             ssh.set_clock(lab, record.port, _RESTORE_PATIENCE)
+
+
+def renew_inventory(lab: Lab) -> None:
+    """Write the inventory of a running lab anew, whatever was done to it."""
+    record = _record(lab, running=False)
+    inventory.write(lab, record.port, HostImage(Path(record.image)).containers)
 
 
 def shell(lab: Lab, words: list[str]) -> int:

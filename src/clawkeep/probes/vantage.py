@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,20 @@ from clawkeep.inventory import Vantage
 
 
 def argv_at(vantage: Vantage, argv: Sequence[str]) -> list[str]:
-    """`argv` as it must be called to run at `vantage`, as root: raw sockets and namespaces need it."""
+    """`argv` as it must be called to run at `vantage`: namespaces need root, raw sockets root or CAP_NET_RAW."""
     entered = list(argv) if vantage.kind == "local" else ["ip", "netns", "exec", vantage.name, *argv]
-    return entered if os.geteuid() == 0 else ["sudo", "-n", "--", *entered]
+    if os.geteuid() == 0 or (vantage.kind == "local" and raw_sockets()):
+        return entered
+    return ["sudo", "-n", "--", *entered]
+
+
+def raw_sockets() -> bool:
+    """Whether this process may open raw sockets, as the service of a control node may without being root."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).close()
+    except OSError:
+        return False
+    return True
 
 
 def run_probe(module: str, vantage: Vantage, wishes: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
@@ -27,7 +39,11 @@ def run_probe(module: str, vantage: Vantage, wishes: Mapping[str, Any], *, secon
     argv = argv_at(vantage, [sys.executable, "-m", module])
     where = f"the {vantage.kind} vantage {vantage.name}".rstrip()
     try:
-        done = subprocess.run(argv, input=json.dumps(wishes), capture_output=True, text=True, timeout=seconds)
+        # nmap goes by the user's number; it is told that it has what it needs.
+        environment = {**os.environ, "NMAP_PRIVILEGED": "1"}
+        done = subprocess.run(
+            argv, input=json.dumps(wishes), capture_output=True, text=True, timeout=seconds, env=environment
+        )
     except OSError as problem:
         raise RuntimeError(f"{argv[0]} could not be run for {where}: {problem.strerror}") from problem
     except subprocess.TimeoutExpired:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from clawkeep import inventory
 from clawkeep.errors import ClawkeepError
@@ -62,7 +64,10 @@ class Campaign:
         began = time.monotonic()
         try:
             labs.restore(self.lab, SNAPSHOT)
-            self._root(sabotage, "do", sabotage.do)
+            if sabotage.do:
+                self._root(sabotage, "do", sabotage.do)
+            if sabotage.here:
+                self._here(sabotage)
             self._await(sabotage)
             observed = self._observe()
             report = evaluate([observed], checkout=self.checkout)
@@ -75,6 +80,9 @@ class Campaign:
             red = statuses(report, name, Status.FAIL)
         except ClawkeepError as problem:
             return Outcome(sabotage, complaints=(str(problem),), seconds=time.monotonic() - began)
+        finally:
+            if sabotage.here:
+                labs.renew_inventory(self.lab)
         return Outcome(sabotage, red, tuple(found), time.monotonic() - began, operations)
 
     def _undone(self, sabotage: Sabotage) -> list[str]:
@@ -85,6 +93,12 @@ class Campaign:
     def _observe(self) -> Observation:
         (observation,) = observe(inventory.load(lab_inventory.folder(self.lab), self.checkout), self.checkout)
         return observation
+
+    def _here(self, sabotage: Sabotage) -> None:
+        """Break what lies beside the inventory, on this machine."""
+        done = here(sabotage.here, lab_inventory.folder(self.lab), lab_inventory.ledger(self.lab))
+        if done.returncode:
+            raise ClawkeepError(f"`here` of {sabotage.stem} ended with status {done.returncode}: {_last(done)}")
 
     def _await(self, sabotage: Sabotage) -> None:
         deadline = time.monotonic() + AWAIT_SECONDS
@@ -107,6 +121,20 @@ class Campaign:
             raise ClawkeepError(f"the lab {self.lab.scenario.group} is not up")
         command = ssh.as_root(["bash", "-euo", "pipefail", "-c", text])
         return ssh.run(self.lab, running.port, command, seconds)
+
+
+def here(text: str, inventory_folder: Path, ledger: Path) -> subprocess.CompletedProcess[str]:
+    """Run the shell text of a sabotage's `here` in the folder of an inventory, its schedule's ledger in $LEDGER."""
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=inventory_folder,
+        env={**os.environ, "LEDGER": str(ledger)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DO_SECONDS,
+        check=False,
+    )
 
 
 _NOT_GREEN = {Status.FAIL, Status.ERROR, Status.INCONCLUSIVE}

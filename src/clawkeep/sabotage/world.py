@@ -39,7 +39,8 @@ class Sabotage:
     """One way to break `control`; `red` are the controls that must fail for it, no more and no fewer.
 
     `unmeasured` are those that it makes unmeasurable. `constructed` worlds cannot be made in the lab: their patch is
-    written by hand. `do`, `awaiting` and `undo` are root shell on the lab host.
+    written by hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the machine that
+    verifies, in the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the schedule's.
     """
 
     stem: str
@@ -49,6 +50,7 @@ class Sabotage:
     red: frozenset[str]
     unmeasured: frozenset[str]
     do: str
+    here: str
     awaiting: str
     undo: str
     constructed: bool
@@ -69,6 +71,7 @@ class _File(BaseModel):
     red: Annotated[list[_Id], Field(min_length=1)]
     unmeasured: list[_Id] = []
     do: _Shell = ""
+    here: _Shell = ""
     awaiting: Annotated[_Shell, Field(alias="await")] = ""
     undo: _Shell = ""
     constructed: bool = False
@@ -86,8 +89,10 @@ def read(path: Path) -> Sabotage:
         raise ClawkeepError(f"{path} breaks {declared.control}: its name must begin with {declared.control}-")
     if declared.control not in declared.red:
         raise ClawkeepError(f"{path}: red must contain {declared.control}, the control that it breaks")
-    if bool(declared.do) == declared.constructed:
-        raise ClawkeepError(f"{path}: give `do`, or say `constructed: true` where the lab cannot make this world")
+    if bool(declared.do or declared.here) == declared.constructed:
+        raise ClawkeepError(
+            f"{path}: give `do` or `here`, or say `constructed: true` where the lab cannot make this world"
+        )
     return Sabotage(
         stem=path.stem,
         control=declared.control,
@@ -96,6 +101,7 @@ def read(path: Path) -> Sabotage:
         red=frozenset(declared.red),
         unmeasured=frozenset(declared.unmeasured),
         do=declared.do,
+        here=declared.here,
         awaiting=declared.awaiting,
         undo=declared.undo,
         constructed=declared.constructed,

@@ -324,6 +324,9 @@ WORLDS = {
     "other-image": world(lambda d: gateway(d).update(Image="sha256:" + "c" * 64), "CTR-08", "does not list"),
     "other-registry": world(image(Image="evil.example/openclaw@sha256:" + "a" * 64), "CTR-08", "evil.example/openclaw"),
     # CTR-09
+    "no-release": world(
+        lambda d: gateway(d)["Config"]["Labels"].update({"clawkeep.release": "²"}), "CTR-09", "no numbered release"
+    ),
     "extra": world(other("metrics"), "CTR-09", "container metrics (running"),
     "leftover": world(other("clawdbot", running=False), "CTR-09", "container clawdbot (stopped"),
     "second-network": world(
@@ -509,6 +512,11 @@ BLIND = {  # what takes a control experiment away: no refusal counts any more
     "search-cut": (lambda d: facts(d)["privileged-files"]["openclaw"].update(error="it did not end"), "CTR-04"),
     "no-label": (first_process(label=None), "CTR-05"),
     "no-cgroup": (limit("pids.max", None), "CTR-07"),
+    "no-number": (limit("pids.max", "²"), "CTR-07"),
+    "no-quota": (limit("cpu.max", "² 100000"), "CTR-07"),
+    "no-period": (limit("cpu.max", "200000 ²"), "CTR-07"),
+    "endless-quota": (limit("cpu.max", "9" * 400 + " 100000"), "CTR-07"),
+    "no-errno": (row("try", "tcp", "²", instead=("try", "tcp")), "CTR-02 MNT-01"),
     "starting": (lambda d: gateway(d)["State"].update(Health={"Status": "starting"}), "CTR-07"),
     "no-processes": (
         lambda d: facts(d)["container-processes"]["openclaw"].update(processes=[]),

@@ -96,7 +96,13 @@ def test_probes_that_break_cost_only_themselves(run, monkeypatch, problem):
 def test_what_probes_found_is_what_a_bundle_would_give_back(run, monkeypatch):
     monkeypatch.setattr(probes, "measure", lambda *_: {"outside": {"schema": 1, "facts": {"b": (1,), "a": 2}}})
     (observed,) = run({"alpha": Way(INSIDE)})
-    assert json.dumps(observed.evidence.raw["vantages"]) == '{"outside": {"facts": {"a": 2, "b": [1]}, "schema": 1}}'
+    assert json.dumps(observed.evidence.raw["vantages"]["outside"]) == '{"facts": {"a": 2, "b": [1]}, "schema": 1}'
+
+
+def test_what_the_controller_knows_is_there_without_a_probe(run):
+    (observed,) = run({"alpha": Way(INSIDE)}, inside_only=True)
+    assert observed.evidence.raw["vantages"].keys() == {"controller"}
+    assert observed.evidence.vantage("controller").fact("estate") is None
 
 
 def test_inside_only_probes_nothing(run, monkeypatch):

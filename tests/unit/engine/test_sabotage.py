@@ -56,8 +56,8 @@ def test_a_sabotage_is_read(declare):
         ("red: [NET-01, NET-02]", "red: []", "red: "),
         ("control: NET-01", "control: NET-02", "its name must begin with NET-02-"),
         ("await:", "awaits:", "awaits: extra inputs"),
-        ("do: |\n  nc -l 80 &\n", "", "give `do`, or say `constructed: true`"),
-        ("kind: crude", "kind: crude\nconstructed: true", "give `do`, or say `constructed: true`"),
+        ("do: |\n  nc -l 80 &\n", "", "give `do` or `here`, or say `constructed: true`"),
+        ("kind: crude", "kind: crude\nconstructed: true", "give `do` or `here`, or say `constructed: true`"),
     ],
 )
 def test_a_wrong_sabotage_is_one_sentence(declare, old, new, sentence):

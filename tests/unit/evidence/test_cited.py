@@ -22,7 +22,7 @@ from clawkeep.verdict import Status, Unmeasured
 from .conftest import observed
 
 CHECKOUT = repo.find(Path(__file__))
-VANTAGES = ("inside: ", "outside: ", "neighbour: ")
+VANTAGES = ("inside: ", "outside: ", "neighbour: ", "controller: ")
 
 
 @pytest.fixture(scope="module")

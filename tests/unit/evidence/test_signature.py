@@ -217,22 +217,6 @@ def test_a_key_that_is_encrypted_asks_nobody(keygen):
         signature.ready(path)
 
 
-def test_an_encrypted_key_asks_nobody_at_a_terminal(keygen):
-    """With a terminal to ask at, ssh-keygen would wait there; the run has none for it."""
-    path = keygen(encrypted=True)
-    leader, follower = os.openpty()
-    script = (
-        "import sys; from pathlib import Path; from clawkeep.evidence.bundle import signature\n"
-        "try: signature.ready(Path(sys.argv[1]))\n"
-        "except Exception as problem: print(problem)"
-    )
-    argv = ["setsid", "--ctty", "--wait", sys.executable, "-c", script, str(path)]
-    done = subprocess.run(argv, stdin=follower, stdout=subprocess.PIPE, text=True, check=False, timeout=60)
-    os.close(follower)
-    os.close(leader)
-    assert "it is encrypted" in done.stdout
-
-
 def test_a_public_key_whose_private_half_is_nowhere(keygen):
     path = keygen()
     path.rename(path.with_name("away"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,9 @@ def _in_flight(world: World) -> None:
         lambda w: w["commands"].pop("firewall-journal"),
         lambda w: w["commands"].pop("rollback-timers"),
         lambda w: w["facts"].update({"firewall-files": {}}),
+        lambda w: w["commands"].update(
+            {"firewall-journal": command(json.dumps({"MESSAGE": ARMED, "__REALTIME_TIMESTAMP": "²"}))}
+        ),
         _journal(ARMED, CONFIRMED),
         _in_flight,
     ],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socketserver
 import struct
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from clawkeep.evidence.collect import accounts, proc
+from clawkeep.evidence.collect import accounts, api, engine, proc
 
 GATED = """\
 [Unit]
@@ -44,7 +48,7 @@ def test_a_script_is_looked_into(tmp_path: Path) -> None:
     script = tmp_path / "keep-up"
     script.write_text("#!/bin/sh\n# docker start nothing\ndocker inspect openclaw || docker start openclaw\n")
     (found,) = accounts.revivers({"keep-up.service": f"ExecStart={script} --quiet"})
-    assert found["words"] == f"{script}: docker start"
+    assert found["words"] == f"{script}: docker start openclaw"
 
 
 @pytest.mark.parametrize("line", ["/usr/bin/dockerd -H fd://", "/usr/bin/docker ps --all", "/bin/echo start docker"])
@@ -69,3 +73,56 @@ def test_named_entries_of_an_access_list_are_read(monkeypatch: pytest.MonkeyPatc
     raw = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
     monkeypatch.setattr("os.getxattr", lambda *_: raw, raising=False)
     assert proc.acl("/run/docker.sock") == [{"whom": "user", "id": 2000, "bits": 6}]
+
+
+class _Engine(BaseHTTPRequestHandler):
+    """An engine that says its version on a ping, and otherwise what is no JSON."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = b"OK" if self.path == "/_ping" else b"{"
+        self.send_response(200)
+        self.send_header("Api-Version", "1.45")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def engine_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    path = str(tmp_path / "docker.sock")
+    monkeypatch.setattr(api, "SOCKET", path)
+    with socketserver.ThreadingUnixStreamServer(path, _Engine) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield path
+        server.shutdown()
+        thread.join()
+
+
+def test_an_engine_answers_a_ping_with_its_version(engine_socket: str) -> None:
+    assert engine.ping() == {"socket": engine_socket, "status": 200, "engine": "1.45"}
+    with pytest.raises(ValueError, match="Expecting property name"):
+        api.get("/info")
+
+
+def test_what_does_not_answer_a_ping_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "docker.sock")
+    monkeypatch.setattr(api, "SOCKET", path)
+    assert engine.ping() == {"socket": path, "status": None, "problem": f"there is no engine socket {path}"}
+
+    class Other(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"SSH-2.0-x\r\n")
+
+    with socketserver.UnixStreamServer(path, Other) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        found = engine.ping()
+        thread.join()
+    assert (found["status"], found["problem"][:31]) == (None, "the engine does not speak HTTP:")

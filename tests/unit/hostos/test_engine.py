@@ -206,6 +206,7 @@ def test_a_new_engine_must_tell_its_backend() -> None:
         lambda w: said(w, "agent-experiments", **{"engine-socket": {"agent": "ENOENT", "root": "ok"}}),
         lambda w: fact(w, "engine-config", problem="line 3"),
         lambda w: w["commands"].update({"engine-units": command("Id=docker.service")}),
+        lambda w: w["commands"].update({"engine-units": command("Id=docker.service\nExecMainStartTimestamp=@²")}),
     ],
 )
 def test_what_was_not_measured_never_passes(change: Callable[[World], object]) -> None:

@@ -55,6 +55,7 @@ def test_strict_everywhere_covers_an_interface_without_its_own_filter() -> None:
     ("change", "complaint"),
     [
         (_set(kernel__kptr_restrict="0"), "kernel.kptr_restrict is 0, and should be at least 1"),
+        (_set(kernel__perf_event_paranoid="-1"), "kernel.perf_event_paranoid is -1, and should be at least 2"),
         (_set(net__ipv4__ip_forward="0"), "net.ipv4.ip_forward is 0, and should be 1"),
         (_set(kernel__core_pattern="|/usr/lib/systemd/systemd-coredump %P"), "memory is kept"),
         (_set(**{"net/ipv6/conf/eth0.5/accept_ra": "1"}), "net.ipv6.conf.eth0.5.accept_ra is 1, and should be 0"),
@@ -86,6 +87,9 @@ def test_each_weakness_is_told(change: Callable[[World], object], complaint: str
         lambda w: w["facts"].pop("sysctl"),
         _set(kernel__kptr_restrict=""),
         _set(kernel__dmesg_restrict="yes"),
+        _set(kernel__dmesg_restrict="²"),
+        _set(kernel__dmesg_restrict="--1"),
+        _set(kernel__dmesg_restrict="1" * 5000),
         lambda w: w["facts"].update(sysctl=[p for p in w["facts"]["sysctl"] if "/all/" not in p[0]]),
         lambda w: w["facts"].update(sysctl=[p for p in w["facts"]["sysctl"] if p[0] != "kernel/core_pattern"]),
         _ptrace(own_child="EPERM", root="EPERM"),

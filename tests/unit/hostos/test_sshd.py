@@ -103,6 +103,11 @@ def test_a_host_without_sshd_has_nothing_to_prove() -> None:
         lambda w: w["commands"].update({"sshd-T/0/0": command("", status=255, stderr="no hostkeys available")}),
         lambda w: w["commands"].update({"sshd-T/0/0": command("port 22")}),
         lambda w: w["commands"].update({"sshd-units": command("Id=ssh.service\nActiveState=inactive")}),
+        lambda w: w["commands"].update(
+            {"sshd-units": command("Id=ssh.service\nActiveState=active\nStateChangeTimestamp=@²")}
+        ),
+        lambda w: w["facts"]["sshd-files"].append({"path": "/etc/ssh/x", "changed": 10**400}),
+        _answer("maxauthtries 3", "maxauthtries ²"),
         lambda w: w["commands"].pop("ssh-offers/root"),
         _offer("ssh: connect to host 127.0.0.1 port 22: Connection refused"),
     ],

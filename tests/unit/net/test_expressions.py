@@ -10,6 +10,7 @@ import pytest
 
 from clawkeep.evidence.netfilter.model import RuleTables
 from clawkeep.evidence.netfilter.packet import Packet, Surroundings
+from clawkeep.evidence.netfilter.patterns import Opaque, Sets, Span, read_pattern
 from clawkeep.evidence.netfilter.travel import Traveller
 
 HOST = ip_address("203.0.113.10")
@@ -135,3 +136,11 @@ def test_an_expression_matches(
     ends = Traveller(rules(text), AROUND).through("input", sent)
     verdicts = {end.verdict for end in ends}
     assert verdicts == {True: {"accept"}, False: {"drop"}, None: {"accept", "drop"}}[expected]
+
+
+@pytest.mark.parametrize("kind", ["number", "protocol", "icmp", "icmpv6"])
+def test_only_digits_are_a_number(kind: str) -> None:
+    """What is none is a text that nobody can compare with: the expression may match or not."""
+    assert read_pattern("17", [kind], Sets({})) == Span(17, 17)
+    for constant in ("²", "٣", "1" * 5000, "-1"):
+        assert read_pattern(constant, [kind], Sets({})) == Opaque(constant)

@@ -21,6 +21,7 @@ SUITE_ONLY = {
     "tier",
     "discovery_census_max_age_days",
     "discovery_owned_subnets",
+    "estate_review_days",
     "firewall_zones",
     "vpn_provider",
     "vpn_peer_idle_days",
@@ -36,7 +37,6 @@ SUITE_ONLY = {
     "sandbox_task_concurrency",
     "mounts_allowed",
     "mounts_encrypted",
-    "secrets_kind",
     "secrets_source",
     "secrets_max_age_days",
     "secrets_unused_days",
@@ -83,7 +83,7 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "breakglass"]
+    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "breakglass", "estate"]
     assert set(names) <= set(ROLES)
 
 

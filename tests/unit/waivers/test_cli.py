@@ -215,7 +215,7 @@ def test_an_attested_host_is_green_and_a_lapsed_one_red(clawkeep, site, keys, mo
         ({"--date": "2026-11-23"}, "it is dated 2026-11-23, which is after today"),
         ({"--host": "delta"}, "matches no host of the inventory"),
         ({"--tier": "tier1_x"}, "name exactly one of host, group and tier"),
-        ({"--key": "/nowhere/key"}, "ssh-keygen did not sign with /nowhere/key"),
+        ({"--key": "/nowhere/key"}, "there is no key /nowhere/key: make one with `ssh-keygen"),
     ],
 )
 @pytest.mark.usefixtures("manual")

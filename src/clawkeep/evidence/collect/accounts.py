@@ -214,8 +214,13 @@ def _starts(line: str) -> Optional[str]:
             for inner in text.splitlines():
                 seen = None if inner.lstrip().startswith("#") else STARTS.search(inner)
                 if seen:
-                    return "%s: %s" % (word, seen.group(0))
+                    return "%s: %s" % (word, _command(inner, seen))
     return None
+
+
+def _command(line: str, seen: "re.Match[str]") -> str:
+    """The whole simple command that was seen in a line: what it starts stands behind its verb."""
+    return re.split(r"[;|&]", line[seen.start() :])[0].strip()[:300]
 
 
 def _state_folder() -> str:

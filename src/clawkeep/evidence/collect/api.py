@@ -5,13 +5,14 @@ An answer costs a fraction of starting the docker command, whose plugins are sta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import json
 import socket
 import threading
 import weakref
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .core import OUTPUT_LIMIT, Recorder
 
@@ -31,18 +32,13 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
-def get(path: str) -> Any:
-    """The JSON that the engine answers to GET `path`; raises OSError or ValueError when it gives none."""
+@contextlib.contextmanager
+def _answer(path: str) -> "Iterator[http.client.HTTPResponse]":
+    """The engine's answer to GET `path`; raises OSError or ValueError, also out of the block, when it breaks off."""
     connection = _Connection("docker")
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read(OUTPUT_LIMIT + 1)
-        if answer.status != 200:
-            raise ValueError("the engine answers %s with status %d" % (path, answer.status))
-        if len(text) > OUTPUT_LIMIT:
-            raise ValueError("the engine answers %s with more than the collector keeps" % path)
-        return json.loads(text)
+        yield connection.getresponse()
     except http.client.HTTPException as problem:
         raise ValueError("the engine does not speak HTTP: %r" % problem) from None
     except FileNotFoundError:
@@ -51,6 +47,23 @@ def get(path: str) -> Any:
         raise ValueError("the engine did not answer %s within %g s" % (path, SECONDS)) from None
     finally:
         connection.close()
+
+
+def get(path: str) -> Any:
+    """The JSON that the engine answers to GET `path`; raises OSError or ValueError when it gives none."""
+    with _answer(path) as answer:
+        text = answer.read(OUTPUT_LIMIT + 1)
+        if answer.status != 200:
+            raise ValueError("the engine answers %s with status %d" % (path, answer.status))
+        if len(text) > OUTPUT_LIMIT:
+            raise ValueError("the engine answers %s with more than the collector keeps" % path)
+        return json.loads(text)
+
+
+def ping() -> Tuple[int, Optional[str]]:
+    """The status and the API's version with which the engine answers a ping; raises as `get` does."""
+    with _answer("/_ping") as answer:
+        return answer.status, answer.headers.get("Api-Version")
 
 
 def record(rec: Recorder, key: str, path: str, listing: Listing) -> Any:

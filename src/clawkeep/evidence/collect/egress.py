@@ -13,7 +13,7 @@ import json
 import re
 import socket
 import threading
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from . import api, docker, names, namespaces, proc
 from .connects import Connect, connect_all
@@ -168,9 +168,23 @@ def _own_ports(listening: Dict[str, List[int]]) -> List[int]:
     return sorted({SSH, *listening.get("", [])})
 
 
-def _ports_tried(listening: Dict[str, List[int]], name: str) -> List[int]:
-    """The ports by which a container is probed; a silent one still refuses, so that whoever reaches it can be told."""
-    return listening.get(name) or [CLOSED]
+def _host_ends(host: List[Dict[str, Any]], listening: Dict[str, List[int]]) -> List[Tuple[str, int]]:
+    """The host's own addresses, link-local ones aside, with each port by which they are probed."""
+    own = [one["address"] for one in host if not one["link_local"]]
+    return [(address, port) for address in own for port in _own_ports(listening)][:MOST_HOST_TARGETS]
+
+
+def _container_ends(
+    running: List[Dict[str, Any]], listening: Dict[str, List[int]]
+) -> Iterator[Tuple[Dict[str, Any], str, int]]:
+    """Each container with each of its addresses and each port by which it is probed.
+
+    A silent one still refuses, so that whoever reaches it can be told.
+    """
+    for one in running:
+        for end in one["addresses"]:
+            for port in listening.get(one["name"]) or [CLOSED]:
+                yield one, end["address"], port
 
 
 def _endpoint(text: Any) -> "tuple[str, int]":
@@ -202,14 +216,9 @@ def _host_wishes(
 ) -> List[Connect]:
     """The control experiments that the host itself can make: the same targets, unfiltered."""
     wishes = _site_wishes(rec)
-    reachable = [one["address"] for one in host if not one["link_local"]]
-    wishes += [Connect("host", address, one) for address in reachable for one in _own_ports(listening)][
-        :MOST_HOST_TARGETS
-    ]
-    for one in running:
-        for end in one["addresses"]:
-            for target in _ports_tried(listening, one["name"]):
-                wishes.append(Connect("container", end["address"], target, label=one["name"]))
+    wishes += [Connect("host", *end) for end in _host_ends(host, listening)]
+    for one, address, port in _container_ends(running, listening):
+        wishes.append(Connect("container", address, port, label=one["name"]))
     return wishes
 
 
@@ -253,19 +262,15 @@ def _agent_wishes(
     wishes += _site_wishes(rec)
     wishes += [Connect("range", address, DISCARD) for address in RANGES]
     gateways = {end["gateway"] for end in agent["addresses"]}
-    ports = _own_ports(listening)
-    own = [one["address"] for one in host if not one["link_local"]]
-    wishes += [
-        Connect("gateway" if address in gateways else "host", address, port) for address in own for port in ports
-    ][:MOST_HOST_TARGETS]
+    for address, port in _host_ends(host, listening):
+        wishes.append(Connect("gateway" if address in gateways else "host", address, port))
     bridges = {one["interface"] for one in host if one["address"] in gateways}
     for one in host:
         if one["link_local"] and one["interface"] in bridges and ipaddress.ip_address(one["address"]).version == 6:
             for name in agent["interfaces"]:
-                wishes += [Connect("gateway", "%s%%%s" % (one["address"], name), port) for port in ports]
-    for other in running:
+                scoped = "%s%%%s" % (one["address"], name)
+                wishes += [Connect("gateway", scoped, port) for port in _own_ports(listening)]
+    for other, address, port in _container_ends(running, listening):
         if other["id"] != agent["id"]:
-            for end in other["addresses"]:
-                for port in _ports_tried(listening, other["name"]):
-                    wishes.append(Connect("sibling", end["address"], port, label=other["name"]))
+            wishes.append(Connect("sibling", address, port, label=other["name"]))
     return wishes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import glob
 import grp
-import http.client
 import json
 import os
 import pwd
@@ -57,7 +56,7 @@ def collect(rec: Recorder) -> None:
     running = processes()
     rec.note("engine-processes", running)
     rec.note("engine-sockets", sockets(running))
-    rec.note("engine-ping", ping(api.SOCKET))
+    rec.note("engine-ping", ping())
     rec.note("tcp-answers", answers())
     rec.note("engine-files", files(running))
     rec.note("engine-config", config())
@@ -96,18 +95,13 @@ def sockets(running: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     return found
 
 
-def ping(path: str) -> Dict[str, Any]:
+def ping() -> Dict[str, Any]:
     """What the engine's own socket answers root: the control experiment of every refused connection."""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(10)
-            client.connect(path)
-            client.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
-            answer = http.client.HTTPResponse(client)
-            answer.begin()
-            return {"socket": path, "status": answer.status, "engine": answer.headers.get("Api-Version")}
-    except (OSError, http.client.HTTPException) as problem:
-        return {"socket": path, "status": None, "problem": str(problem)}
+        status, version = api.ping()
+    except (OSError, ValueError) as problem:
+        return {"socket": api.SOCKET, "status": None, "problem": str(problem)}
+    return {"socket": api.SOCKET, "status": status, "engine": version}
 
 
 def answers() -> List[Dict[str, Any]]:

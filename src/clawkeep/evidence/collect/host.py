@@ -1,4 +1,4 @@
-"""The part of the collection that concerns the host itself: engine, sshd, kernel, accounts and break glass."""
+"""The part of the collection that concerns the host itself: engine, sshd, kernel, accounts, estate and break glass."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import threading
 import traceback
 from typing import Callable
 
-from . import accounts, breakglass, engine, kernel, sshd
+from . import accounts, breakglass, engine, estate, kernel, sshd
 from .core import Recorder
 
 
 def collect(rec: Recorder) -> None:
-    """Gather the five subjects beside one another; one that breaks is named and costs only itself."""
+    """Gather the subjects beside one another; one that breaks is named and costs only itself."""
 
     def guard(name: str, part: Callable[[Recorder], None]) -> None:
         try:
@@ -24,6 +24,7 @@ def collect(rec: Recorder) -> None:
         "accounts": accounts.collect,
         "breakglass": breakglass.collect,
         "engine": engine.collect,
+        "estate": estate.collect,
         "kernel": kernel.collect,
         "sshd": sshd.collect,
     }

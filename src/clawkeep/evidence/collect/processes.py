@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional
 
-from . import docker
+from . import docker, proc
 from .core import Recorder
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -45,8 +45,7 @@ def cgroup_of(pid: object) -> Optional[str]:
 
 def status_of(pid: int) -> Dict[str, str]:
     """The fields of `/proc/<pid>/status`; empty for a process that has ended, reaped or not."""
-    lines = (_read("/proc/%d/status" % pid) or "").splitlines()
-    fields = {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    fields = proc.status(pid)
     return {} if fields.get("State", "Z")[:1] in "ZX" else fields
 
 
@@ -92,10 +91,6 @@ def is_runtime_helper(one: Dict[str, Any]) -> bool:
     return one["name"].startswith("runc") or "runc" in one["executable"] or one["executable"].endswith("/crun")
 
 
-def _pids() -> List[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
 def members(init: int, group: Optional[str], host: Dict[str, int]) -> List[Dict[str, Any]]:
     """The processes of the container with the first process `init`: those in its cgroup, and those that joined its
     namespaces from elsewhere (nsenter), unless it shares these with the host anyway.
@@ -103,7 +98,7 @@ def members(init: int, group: Optional[str], host: Dict[str, int]) -> List[Dict[
     own = namespaces(init)
     marks = {name: own.get(name) for name in ("pid", "mnt") if own.get(name) not in (None, host.get(name))}
     found = []
-    for pid in _pids():
+    for pid in proc.pids():
         place = cgroup_of(pid)
         inside = group is not None and place is not None and (place == group or place.startswith(group + "/"))
         if not inside and place != "/":  # kernel threads live in the root cgroup

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from clawkeep.evidence.netfilter.packet import PROTOCOLS
 from clawkeep.evidence.netfilter.truth import Truth, all_of, any_of
+from clawkeep.evidence.untrusted import number
 
 
 class Unknowable:
@@ -171,10 +172,7 @@ def _number(names: Mapping[str, int]) -> Reader:
         if isinstance(constant, bool):
             return None
         if isinstance(constant, str):
-            if constant in names:
-                constant = names[constant]
-            elif constant.isdigit():
-                constant = int(constant)
+            constant = names[constant] if constant in names else number(constant)
         return Span(constant, constant) if isinstance(constant, int) else None
 
     return read

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from clawkeep.evidence.netfilter.model import Chain, Hook, Rule, Table
 from clawkeep.evidence.netfilter.patterns import Sets
+from clawkeep.evidence.untrusted import number
 
 Expression: TypeAlias = dict[str, Any]
 
@@ -110,7 +111,7 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, list[str], bool]]:
     for word in words:
         if word == "!":
             pending = True
-        elif word.startswith("-") and len(word) > 1 and not word[1].isdigit():
+        elif word.startswith("-") and len(word) > 1 and number(word[1]) is None:
             if option:
                 yield option, arguments, negated
             option, arguments, negated, pending = word, [], pending, False
@@ -173,7 +174,7 @@ COMPARISONS: dict[str, Translation] = {
     "-o": lambda a, _: (_meta("oifname"), _interface(a[0])),
     "-s": lambda a, family: (_payload(family, "saddr"), _network(a[0])),
     "-d": lambda a, family: (_payload(family, "daddr"), _network(a[0])),
-    "-p": lambda a, _: (_meta("l4proto"), int(a[0]) if a[0].isdigit() else a[0]),
+    "-p": lambda a, _: (_meta("l4proto"), a[0] if (found := number(a[0])) is None else found),
     "--sport": lambda a, _: (_payload("th", "sport"), _range(a[0])),
     "--dport": lambda a, _: (_payload("th", "dport"), _range(a[0])),
     "--sports": lambda a, _: (_payload("th", "sport"), {"set": [_range(part) for part in a[0].split(",")]}),
