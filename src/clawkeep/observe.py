@@ -54,7 +54,7 @@ def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection
 
 def parameters(host: Host, site: Site) -> dict[str, Any]:
     """What the collector is told: where it may knock, and how the tier names things. No person's data, no secret."""
-    facts = site.model_dump(mode="json", exclude={"operators", "signers", "console", "images"})
+    facts = site.model_dump(mode="json", exclude={"operators", "signers", "console", "images", "emergency_key", "vpn_peers", "vpn_secrets"})
     return {
         "host": {"name": host.name, "addresses": list(host.addresses)},
         "site": facts,

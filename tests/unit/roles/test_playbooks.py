@@ -22,7 +22,6 @@ SUITE_ONLY = {
     "discovery_census_max_age_days",
     "discovery_owned_subnets",
     "firewall_zones",
-    "vpn_provider",
     "vpn_peer_idle_days",
     "web_enabled",
     "web_auth_methods",
@@ -55,7 +54,6 @@ SUITE_ONLY = {
     "patching_change_record",
     "patching_lab_evidence_days",
     "breakglass_drill_days",
-    "breakglass_emergency_account",
     "verify_period",
     "verify_attestation_days",
 }
@@ -83,7 +81,7 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "breakglass"]
+    assert names == ["preflight", "sshd", "kernel", "clock", "docker", "vpn", "firewall", "openclaw", "breakglass"]
     assert set(names) <= set(ROLES)
 
 
