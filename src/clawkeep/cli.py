@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clawkeep import cli_controls, cli_evidence, cli_papers, console, drift, inventory, papers, register, repo, tiers
+from clawkeep import (
+    cli_controls,
+    cli_evidence,
+    cli_papers,
+    cli_vpn,
+    console,
+    drift,
+    inventory,
+    papers,
+    register,
+    repo,
+    tiers,
+)
 from clawkeep.errors import ClawkeepError, NotInOrder
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle import signature
@@ -36,6 +48,7 @@ app.add_typer(cli_controls.app, name="controls")
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_papers.waivers, name="waivers")
 app.command("attest")(cli_papers.attest)
+app.add_typer(cli_vpn.app, name="vpn")
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.

@@ -68,10 +68,15 @@ class Signer(_Border):
 
 
 class Vantage(_Border):
-    """From where a probe looks: this machine as it is, or a network namespace of it called `name`."""
+    """From where a probe looks: this machine as it is, or a network namespace of it called `name`.
+
+    At the vantage `vpn`, `tunnel` is the WireGuard interface by which it comes in, as the device `device` of vpn_peers.
+    """
 
     kind: Literal["local", "netns"]
     name: str = ""
+    tunnel: str = ""
+    device: str = ""
 
 
 class Image(_Border):
@@ -255,7 +260,7 @@ def parse_site(data: Mapping[str, Any], source: str) -> Site:
 
 
 def read_site(folder: Path) -> Site:
-    """The site of the inventory in `folder`, from group_vars/all.yml, images.lock.yml and vpn_peers.yml as they are written."""
+    """The site of the inventory in `folder`, from group_vars/all.yml, images.lock.yml and vpn_peers.yml as written."""
     path = folder / "group_vars" / "all.yml"
     data: dict[str, Any] = {
         key.removeprefix("site_"): value for key, value in _mapping(path).items() if key.startswith("site_")
