@@ -128,8 +128,8 @@ def _ask(known: Inventory, host: Host) -> str:
         said = way.ask(("wg", "show", VPN, "public-key")).strip()
     except TransportError as problem:
         raise ClawkeepError(
-            f"the host {host.name} did not tell its VPN's public key ({problem}): roll out with --tags vpn first, or give"
-            " it with --host-key"
+            f"the host {host.name} did not tell its VPN's public key ({problem}): roll out with --tags vpn first, or"
+            " give it with --host-key"
         ) from None
     if not PUBLIC.fullmatch(said):
         raise ClawkeepError(f"the host {host.name} told {said[:60]!r}, which is no WireGuard public key")

@@ -88,7 +88,7 @@ class Image(_Border):
 
 
 class Peer(_Border):
-    """A colleague's device on the VPN: its public key, its one address of each family, who answers for it, until when."""
+    """A colleague's device on the VPN: public key, one address of each family, who answers for it, and its last day."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
     public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]

@@ -19,7 +19,7 @@ LEAPS = ("Normal", "Insert second", "Delete second")
 
 @dataclass(frozen=True)
 class Source:
-    """One time source: as it was configured, its state (`*` is the one that is followed), and its last eight answers."""
+    """One time source: as it was configured, its state (`*` is the followed one), and its last eight answers."""
 
     name: str
     state: str
@@ -43,7 +43,7 @@ class Clock:
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
-        """Read the inside evidence; raises `Unmeasured` when the services were not listed or chrony is incomprehensible."""
+        """Read the inside evidence; raises `Unmeasured` when services were not listed or chrony cannot be read."""
         inside = host.inside
         services = units(inside.lines("clock-units"))
         if UNIT not in services:

@@ -51,7 +51,7 @@ class Colleague:
         ]
 
     def strangers_answered(self) -> list[str]:
-        """Addresses that answer a key which nobody declared; silence counts only where the declared key was answered."""
+        """Addresses that answer a key nobody declared; silence counts only where the declared key was answered."""
         found = [
             f"{address} answers the handshake of a stranger's key: {tried.get('stranger')}"
             for address, tried in self.handshakes.items()
@@ -63,7 +63,6 @@ class Colleague:
             raise Unmeasured("no handshake was tried")
         for address, tried in self.handshakes.items():
             if tried.get("declared") != "answered":
-                raise Unmeasured(
-                    f"{address} did not answer the declared key either ({tried.get('declared')}), so silence proves nothing"
-                )
+                said = tried.get("declared")
+                raise Unmeasured(f"{address} did not answer the declared key either ({said}): silence proves nothing")
         return []

@@ -20,7 +20,7 @@ KEY_WORDS = 2  # of a key line: its kind and its blob; the comment is anybody's
 
 @dataclass(frozen=True)
 class Emergency:
-    """The account and what could let somebody in by it. Source: /etc/shadow without hashes, files, `nft`, `loginctl`."""
+    """The account and what could let somebody in by it. Source: /etc/shadow less its hashes, `nft`, `loginctl`."""
 
     user: str
     exists: bool

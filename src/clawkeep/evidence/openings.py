@@ -13,6 +13,7 @@ from clawkeep.evidence.netfilter.witness import Group
 
 LINK_LOCAL = ip_network("fe80::/10")
 SSH = 22
+PEOPLE = (SSH, 443)  # what people come in for: ssh and the front door
 VPN = "wg0"  # the VPN's interface; of Tailscale's, see INTERFACES
 INTERFACES: Mapping[str, str] = {"wireguard": VPN, "tailscale": "tailscale0"}
 

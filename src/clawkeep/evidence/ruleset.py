@@ -117,10 +117,10 @@ class Ruleset:
         holes = Holes("input", NAME)
         known = constants(self.own, ("ingress", "prerouting", "input")).cut_by(expected.cuts())
         for packet in self._to_host(known):
-            if packet.dport in ports and packet.protocol == PROTOCOLS["tcp"] and packet.iif != vpn:
-                if not expected.admits(packet):
-                    for end in self._arriving(packet):
-                        holes.add(packet, end)
+            wanted = packet.protocol == PROTOCOLS["tcp"] and packet.dport in ports and packet.iif != vpn
+            if wanted and not expected.admits(packet):
+                for end in self._arriving(packet):
+                    holes.add(packet, end)
         return holes.sentences("gets in beside the VPN")
 
     def refused_by_vpn(self, ports: Collection[int], vpn: str) -> list[str]:

@@ -98,7 +98,7 @@ class Wireguard:
         ]
 
     def other_networks(self, declared: Sequence[Peer]) -> list[str]:
-        """Sentences about running peers that may speak for more, or for another, than their own address of each family."""
+        """Sentences about running peers that may speak for more, or for another, than their own two addresses."""
         own = {peer.public_key: peer for peer in declared}
         found, owners = [], dict[str, str]()
         for peer in self.peers:
@@ -131,7 +131,7 @@ class Wireguard:
         ]
 
     def idle(self, declared: Sequence[Peer], days: int) -> list[str]:
-        """Sentences about running peers that were not heard of for more than `days`; Unmeasured if nobody kept count."""
+        """Sentences about running peers not heard of for more than `days`; Unmeasured if nobody kept count."""
         found = []
         names = {peer.public_key: peer.name for peer in declared}
         for peer in self.peers:

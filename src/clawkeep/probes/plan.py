@@ -10,12 +10,11 @@ from typing import Any
 from clawkeep.evidence.bindings import LIVE, of_inspect
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.listeners import parse
-from clawkeep.evidence.openings import VPN
+from clawkeep.evidence.openings import PEOPLE, VPN
 from clawkeep.evidence.wireguard import Wireguard
 from clawkeep.verdict import Unmeasured
 
 UDP_PORTS = (53, 123, 161, 500, 4500, 5353, 41641, 51820)  # services that leak, and tunnels
-PEOPLE = (22, 443)  # ssh and the front door
 GUARD_PORTS = (18789, 18790, 18791, 3000, *range(18800, 18900), 19001, 9222, 5900, 6080)
 
 

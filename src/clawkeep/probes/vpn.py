@@ -1,7 +1,7 @@
 """A colleague's probe, from a device on the VPN: ssh and the front door by the tunnel, and handshakes by hand.
 
-Reads {"public": [the host's public addresses], "inside": [its addresses in the VPN], "port", "host_key", "ports": [TCP],
-"tunnel": interface, "preshared": file} from standard input and prints the facts as one JSON object. With a tunnel, the
+Reads {"public": [the host's public addresses], "inside": [its addresses in the VPN], "port", "host_key", "ports": [TCP
+ports], "tunnel": interface, "preshared": file} from standard input and prints the facts as one JSON object. With a tunnel, the
 interface is given the host as its peer first, and its own key is the declared one; no secret key is printed.
 """
 
@@ -55,7 +55,7 @@ def connect(address: str, port: int) -> str:
 
 
 def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts `connects` and `handshakes`. A handshake is tried with the stranger's key first, then with the declared one."""
+    """Facts `connects` and `handshakes`; of the latter the stranger's first, then the declared key's."""
     own = ""
     if wishes["tunnel"]:
         settle(wishes)

@@ -74,7 +74,7 @@ def parse(text: str) -> Dict[str, Any]:
 
 
 def tailscale(rec: Recorder) -> None:
-    """What Tailscale's node offers, if there is one: chosen fields, for its own answers hold keys and people's names."""
+    """What Tailscale's node offers, if there is one: chosen fields, for its answers hold keys and names."""
     found = shutil.which("tailscale", path="/usr/bin:/usr/local/bin:/bin:/usr/sbin") is not None
     running = any(proc.status(pid).get("Name") == "tailscaled" for pid in proc.pids())
     rec.note("tailscale", {"present": found, "running": running})
@@ -151,7 +151,7 @@ def _passwd() -> List[List[str]]:
 def _own_keys(name: str) -> List[str]:
     """Key files in the account's own home, which would open it past its seal."""
     home = next((words[5] for words in _passwd() if words[0] == name), "")
-    return [path for path in glob.glob(os.path.join(home, ".ssh", "authorized_keys*"))] if home else []
+    return sorted(glob.glob(os.path.join(home, ".ssh", "authorized_keys*"))) if home else []
 
 
 def _processes(uid: int) -> List[Dict[str, Any]]:
