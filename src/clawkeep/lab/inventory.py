@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from clawkeep import repo
-from clawkeep.lab import ssh
+from clawkeep import repo, tiers
+from clawkeep.lab import colleague, ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
@@ -46,9 +46,19 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
         "neighbour": {"kind": "netns", "name": lab.netns(t.NEIGHBOUR)},
     }
     into = folder(lab)
+    peer, kept = colleague.peer(lab, into), colleague.store(lab, into)
+    if tiers.load(repo.find().tiers)[lab.scenario.group]["vpn_provider"] == "wireguard":
+        tunnel = {"tunnel": t.tunnel(lab.state), "device": peer.name}
+        vantages["vpn"] = {"kind": "netns", "name": lab.netns(t.VPN), **tunnel}
     (into / "group_vars").mkdir(parents=True, exist_ok=True)
     _dump(into / "hosts.yml", {lab.scenario.group: {"hosts": {lab.scenario.host: host}}})
-    generated = {"site_vantages": vantages, "openclaw_image_id": images[0].id}
+    generated = {
+        "site_vantages": vantages,
+        "site_vpn_secrets": str(kept.secret),
+        "site_emergency_key": colleague.emergency_key(lab),
+        "openclaw_image_id": images[0].id,
+    }
+    kept.write([peer])
     _dump(into / "group_vars" / "all.yml", {**site_facts(), **generated})
     _dump(into / "images.lock.yml", {"images": [{"name": i.name, "ids": [i.id], "digests": []} for i in images]})
     return into
