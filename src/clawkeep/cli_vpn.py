@@ -55,10 +55,10 @@ def add(
     given = dict(_given(text) for text in host_key or [])
     hosts = _hosts(known)
     ends = {host.name: endpoint or vpn.endpoint_of(host.addresses) for host in hosts}
-    for host, end in ends.items():
+    for reached, end in ends.items():
         if end is None:
             raise ClawkeepError(
-                f"the host {host} has no clawkeep_addresses: say with --endpoint where its VPN is reached"
+                f"the host {reached} has no clawkeep_addresses: say with --endpoint where its VPN is reached"
             )
     public_keys = {host.name: given.get(host.name) or _ask(known, host) for host in hosts}
     keys, preshared = vpn.new_keys(), vpn.new_preshared_key()
