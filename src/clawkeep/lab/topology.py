@@ -112,7 +112,7 @@ NAMES: dict[str, tuple[Address, ...]] = {
 
 
 def tunnel(state: Path) -> str:
-    """The interface of the colleague's device in the lab of that folder; wireguard-go's names are the whole machine's."""
+    """The interface of the colleague's device in that folder's lab; wireguard-go's names are the whole machine's."""
     return "wg" + hashlib.sha256(str(state).encode()).hexdigest()[:6]
 
 

@@ -2,7 +2,7 @@
 
 Reads {"public": [the host's public addresses], "inside": [its addresses in the VPN], "port", "host_key", "ports": [TCP
 ports], "tunnel": interface, "preshared": file} from standard input and prints the facts as one JSON object. With a
-tunnel, the interface is given the host as its peer first, and its own key is the declared one; no secret key is printed.
+tunnel, the interface is given the host as its peer first, and its own key is the declared one. No secret is printed.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_secrets_stay_out_of_git(tmp_path: Path) -> None:
 def test_each_device_has_its_own_addresses() -> None:
     peer = vpn.new_peer("bob", "Bob", LATER, vpn.new_keys().public, [ANNA])
     assert (peer.address4, peer.address6) == ("10.78.0.3", "fd5e:c1a0:78::3")
-    with pytest.raises(ClawkeepError, match="is a device anna already|there is a device anna"):
+    with pytest.raises(ClawkeepError, match="there is a device anna"):
         vpn.new_peer("anna", "Anna", LATER, vpn.new_keys().public, [ANNA])
 
 
