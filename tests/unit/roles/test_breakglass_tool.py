@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from .conftest import ROOT
 from .tools import load
 
 
@@ -53,7 +57,8 @@ def tool(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleT
         "INCLUDE": runtime / "sshd.conf",
         "run": host.run,
         "alarm": host.alarm,
-        "set_exists": lambda: True,
+        "let_in": lambda _: host.run("let", "in"),
+        "shut_out": lambda: host.run("shut", "out"),
         "reload_sshd": lambda: host.run("reload", "sshd"),
         "end_sessions": lambda _: host.run("end", "sessions"),
     }.items():
@@ -67,6 +72,32 @@ def called(tool: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> in
     return int(tool.main())
 
 
+TOOL = "usr/local/sbin/clawkeep-breakglass"
+POLICY = """
+table inet clawkeep {
+    set admin4 { type ipv4_addr; }
+    set admin6 { type ipv6_addr; }
+    chain input {
+        type filter hook input priority 0; policy drop;
+        ct state established accept
+    }
+}
+"""
+TRY = """
+import importlib.machinery, subprocess, sys
+tool = importlib.machinery.SourceFileLoader("tool", sys.argv[1]).load_module()
+def show():
+    return subprocess.run(["nft", "list", "table", "inet", "clawkeep"], capture_output=True, text=True, check=True).stdout
+subprocess.run(["nft", "--file", "policy.nft"], check=True)
+before = show()
+tool.let_in(60)
+opened = show()
+assert opened.count("@emergency accept") == 2 and "22 timeout 1m" in opened, opened
+tool.shut_out()
+assert show() == before, show()
+tool.shut_out()
+print("seen")
+"""
 OPEN = ("open", "--minutes", "30", "--reason", "drill")
 
 
@@ -77,7 +108,7 @@ def test_it_arms_and_tells_before_it_opens(tool: ModuleType, host: Host, monkeyp
         "alarm opened",
         "usermod --expiredate  clawkeep-emergency",
         "reload sshd",
-        "nft add element inet",
+        "let in",
     ]
     assert "AllowUsers clawkeep-emergency" in tool.INCLUDE.read_text()
 
@@ -87,7 +118,7 @@ def test_closing_takes_everything_back_and_tells(tool: ModuleType, host: Host, m
     host.done.clear()
     assert called(tool, monkeypatch, "close") == 0
     assert host.done == [
-        "nft flush set inet",
+        "shut out",
         "usermod --lock --expiredate 1",
         "reload sshd",
         "end sessions",
@@ -97,7 +128,7 @@ def test_closing_takes_everything_back_and_tells(tool: ModuleType, host: Host, m
     assert not tool.INCLUDE.exists()
 
 
-@pytest.mark.parametrize("failing", ["timer", "alarm", "usermod --expiredate", "nft add"])
+@pytest.mark.parametrize("failing", ["timer", "alarm", "usermod --expiredate", "let in"])
 def test_what_fails_half_way_is_closed_at_once(
     tool: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -108,7 +139,7 @@ def test_what_fails_half_way_is_closed_at_once(
     assert failing not in ("timer", "alarm") or "usermod --expiredate  clawkeep-emergency" not in host.done
 
 
-@pytest.mark.parametrize("failing", ["nft flush", "usermod --lock", "end sessions"])
+@pytest.mark.parametrize("failing", ["shut out", "usermod --lock", "end sessions"])
 def test_a_step_that_fails_stops_no_other_and_is_remembered(
     tool: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -150,3 +181,13 @@ def test_what_is_past_its_end_or_cannot_be_read_is_closed(
     host.done.clear()
     assert called(tool, monkeypatch, "enforce") == 0
     assert host.done == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of its own needs root")
+def test_the_firewalls_opening_is_made_and_taken_away(tmp_path: Path) -> None:
+    """In a network namespace of its own, with the real nft."""
+    (tmp_path / "policy.nft").write_text(POLICY)
+    (tmp_path / "try.py").write_text(TRY)
+    argv = ["unshare", "--net", sys.executable, "-B", "try.py", str(ROOT / "roles/breakglass/files" / TOOL)]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "seen\n", done.stderr
