@@ -87,7 +87,8 @@ TRY = """
 import importlib.machinery, subprocess, sys
 tool = importlib.machinery.SourceFileLoader("tool", sys.argv[1]).load_module()
 def show():
-    return subprocess.run(["nft", "list", "table", "inet", "clawkeep"], capture_output=True, text=True, check=True).stdout
+    argv = ["nft", "list", "table", "inet", "clawkeep"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 subprocess.run(["nft", "--file", "policy.nft"], check=True)
 before = show()
 tool.let_in(60)
