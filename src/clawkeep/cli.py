@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import importlib.util
 import io
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from clawkeep import (
     cli_evidence,
     cli_papers,
     cli_schedule,
+    cli_vpn,
     console,
     drift,
     inventory,
@@ -49,6 +51,9 @@ app.add_typer(cli_schedule.app, name="schedule")
 app.add_typer(cli_evidence.app, name="evidence")
 app.add_typer(cli_papers.waivers, name="waivers")
 app.command("attest")(cli_papers.attest)
+app.add_typer(cli_vpn.app, name="vpn")
+
+LAB_EXTRAS = ("aiosmtpd",)  # what the lab cannot do without, of its extras
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
@@ -224,19 +229,17 @@ def diff(
 
 def _mount_lab() -> None:
     """Mount `clawkeep lab`; without the lab's extras it says how to get them."""
-    try:
-        from clawkeep.cli_lab import app as lab
-        from clawkeep.sabotage.cli import sabotage
-    except ModuleNotFoundError as problem:
-        if problem.name is None or problem.name.startswith("clawkeep"):
-            raise
-        missing = problem.name
+    missing = next((name for name in LAB_EXTRAS if importlib.util.find_spec(name) is None), None)
+    if missing:
         anything = {"allow_extra_args": True, "ignore_unknown_options": True}
 
         @app.command("lab", context_settings=anything, help="The safe lab (its extras are not installed).")
         def lab_missing() -> None:
             raise ClawkeepError(f"the lab needs {missing}: install it with `pip install -e '.[lab]'`")
     else:
+        from clawkeep.cli_lab import app as lab
+        from clawkeep.sabotage.cli import sabotage
+
         lab.command("sabotage")(sabotage)
         app.add_typer(lab, name="lab")
 

@@ -34,7 +34,7 @@ class Entry(Located):
     tier: Text
     reason: Text
     data: Annotated[tuple[Class, ...], Field(min_length=1)]
-    credentials: Literal["none", "test", "live"]
+    credentials: Literal["none", "test", "scoped", "live"]
     reviewed: Day
 
     def told(self) -> dict[str, Any]:

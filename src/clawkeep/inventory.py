@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from clawkeep import sshsig, tiers
 from clawkeep.errors import ClawkeepError
@@ -21,6 +22,7 @@ from clawkeep.register import sentence
 from clawkeep.repo import Repo
 from clawkeep.tiers import Tier
 
+PEERS = "vpn_peers.yml"  # beside the inventory; `clawkeep vpn` writes it, the playbook and the suite read it
 LISTING_LIMIT = 120  # seconds; a dynamic inventory may have to ask a cloud
 CONTROL = "control_nodes"  # the group of the host whose timer verifies the others: it has no tier and is not judged
 LEDGER = "/var/lib/clawkeep-verifier/schedule.json"  # where role `verifier` has it on that host
@@ -68,10 +70,15 @@ class Signer(_Border):
 
 
 class Vantage(_Border):
-    """From where a probe looks: this machine as it is, or a network namespace of it called `name`."""
+    """From where a probe looks: this machine as it is, or a network namespace of it called `name`.
+
+    At the vantage `vpn`, `tunnel` is the WireGuard interface by which it comes in, as the device `device` of vpn_peers.
+    """
 
     kind: Literal["local", "netns"]
     name: str = ""
+    tunnel: str = ""
+    device: str = ""
 
 
 class Image(_Border):
@@ -82,15 +89,29 @@ class Image(_Border):
     digests: tuple[str, ...] = ()
 
 
+class Peer(_Border):
+    """A colleague's device on the VPN: public key, one address of each family, who answers for it, and its last day."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    public_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
+    address4: Annotated[str, AfterValidator(_address)]
+    address6: Annotated[str, AfterValidator(_address)]
+    owner: Annotated[str, StringConstraints(min_length=1)]
+    expires: datetime.date
+
+
 class Site(_Border):
     """What is true of the place and no host may say otherwise: the `site_*` keys of <inventory>/group_vars/all.yml.
 
     Attributes bear the keys' names without `site_`. Networks are CIDR strings, endpoints `ADDRESS:PORT` strings with
-    IPv6 in brackets; `images` is images.lock.yml.
+    IPv6 in brackets; `images` is images.lock.yml, `vpn_peers` vpn_peers.yml.
     """
 
     name: str
     admin_networks: tuple[Network, ...] = ()
+    management_interface: str = ""
+    time_servers: tuple[str, ...] = ()
+    emergency_key: PublicKey | None = None
     operators: tuple[Operator, ...] = ()
     signers: tuple[Signer, ...] = ()
     console: str = ""
@@ -100,6 +121,8 @@ class Site(_Border):
     resolvers: tuple[Address, ...] = ()
     vantages: Mapping[str, Vantage] = Field(default_factory=dict)
     images: tuple[Image, ...] = ()
+    vpn_secrets: str = ""
+    vpn_peers: tuple[Peer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -278,13 +301,15 @@ def parse_site(data: Mapping[str, Any], source: str) -> Site:
 
 
 def read_site(folder: Path) -> Site:
-    """The site of the inventory in `folder`, from group_vars/all.yml and images.lock.yml as they are written."""
+    """The site of the inventory in `folder`, from group_vars/all.yml, images.lock.yml and vpn_peers.yml as written."""
     path = folder / "group_vars" / "all.yml"
     data: dict[str, Any] = {
         key.removeprefix("site_"): value for key, value in _mapping(path).items() if key.startswith("site_")
     }
     lock = folder / "images.lock.yml"
     data["images"] = _mapping(lock).get("images", []) if lock.exists() else []
+    peers = folder / PEERS
+    data["vpn_peers"] = _mapping(peers).get("vpn_peers", []) if peers.exists() else []
     return parse_site(data, str(path))
 
 

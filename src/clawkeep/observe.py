@@ -18,6 +18,15 @@ from clawkeep.observation import Observation
 from clawkeep.repo import Repo
 
 AT_ONCE = 20  # hosts
+UNTOLD = {
+    "operators",
+    "signers",
+    "console",
+    "images",
+    "emergency_key",
+    "vpn_peers",
+    "vpn_secrets",
+}  # no host's business
 
 
 def observe(inventory: Inventory, checkout: Repo, *, inside_only: bool = False) -> list[Observation]:
@@ -61,7 +70,7 @@ def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection
 
 def parameters(host: Host, site: Site) -> dict[str, Any]:
     """What the collector is told: where it may knock, and how the tier names things. No person's data, no secret."""
-    facts = site.model_dump(mode="json", exclude={"operators", "signers", "console", "images"})
+    facts = site.model_dump(mode="json", exclude=UNTOLD)
     return {
         "host": {"name": host.name, "addresses": list(host.addresses)},
         "site": facts,

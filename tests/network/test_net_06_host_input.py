@@ -3,7 +3,7 @@
 import pytest
 
 from clawkeep.evidence.firewall import Firewall
-from clawkeep.evidence.openings import declared
+from clawkeep.evidence.openings import INTERFACES, VPN, Declared, declared
 from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.inventory import Site
 from clawkeep.tiers import Tier
@@ -11,12 +11,17 @@ from clawkeep.tiers import Tier
 pytestmark = pytest.mark.control("NET-06")
 
 
+def expected(tier: Tier, site: Site) -> Declared:
+    vpn = INTERFACES.get(tier["vpn_provider"], VPN)
+    return declared(tier["firewall_ingress"], site.admin_networks, site.management_interface, vpn)
+
+
 def test_nothing_but_the_declared_reaches_the_host_unasked(ruleset: Ruleset, tier: Tier, site: Site) -> None:
-    assert ruleset.accepted_unasked(declared(tier["firewall_ingress"], site.admin_networks)) == []
+    assert ruleset.accepted_unasked(expected(tier, site)) == []
 
 
 def test_administrators_reach_what_is_declared_for_them(ruleset: Ruleset, tier: Tier, site: Site) -> None:
-    assert ruleset.refused_administrators(declared(tier["firewall_ingress"], site.admin_networks)) == []
+    assert ruleset.refused_administrators(expected(tier, site)) == []
 
 
 def test_one_program_manages_the_packet_filter(firewall: Firewall, tier: Tier) -> None:

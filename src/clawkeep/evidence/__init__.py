@@ -9,10 +9,13 @@ from clawkeep.evidence.account import Accounts
 from clawkeep.evidence.agent_paths import AgentPaths
 from clawkeep.evidence.agent_state import AgentState
 from clawkeep.evidence.changes import FirewallChanges
+from clawkeep.evidence.clock import Clock
+from clawkeep.evidence.colleague import Colleague
 from clawkeep.evidence.confinement import Confinement
 from clawkeep.evidence.containers import Containers
 from clawkeep.evidence.desktop import Desktop
 from clawkeep.evidence.docker_user import DockerUser
+from clawkeep.evidence.emergency import Emergency
 from clawkeep.evidence.engine import Engine
 from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.estate import Estate
@@ -33,15 +36,20 @@ from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.evidence.runbook import Runbook
 from clawkeep.evidence.schedule import Schedule
 from clawkeep.evidence.sshd import Sshd
+from clawkeep.evidence.tailscale import Tailscale
+from clawkeep.evidence.wireguard import Wireguard
 
 SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
     "agent_paths": AgentPaths,
     "agent_state": AgentState,
+    "clock": Clock,
+    "colleague": Colleague,
     "confinement": Confinement,
     "containers": Containers,
     "desktop": Desktop,
     "docker_user": DockerUser,
+    "emergency": Emergency,
     "engine": Engine,
     "engine_access": EngineAccess,
     "estate": Estate,
@@ -63,4 +71,6 @@ SUBJECTS: dict[str, type] = {
     "runbook": Runbook,
     "schedule": Schedule,
     "sshd": Sshd,
+    "tailscale": Tailscale,
+    "wireguard": Wireguard,
 }

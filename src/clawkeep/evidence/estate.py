@@ -12,7 +12,7 @@ from clawkeep.evidence.untrusted import legible, mapping, text, texts
 from clawkeep.verdict import Unmeasured
 
 RECORD = "/etc/clawkeep/tier"
-WORTH_LITTLE = ("none", "test")  # kinds of credentials that a tier of test credentials takes
+WORTH = ("none", "test", "scoped", "live")  # kinds of credentials, each worth more than the one before
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Estate:
         ]
 
     def credentials_beyond(self, kind: str) -> list[str]:
-        """Sentences about credentials that are worth more than the tier's `kind` (`test` or `live`)."""
-        if self.entry is None or kind == "live" or self.entry.credentials in WORTH_LITTLE:
+        """Sentences about credentials that are worth more than the tier's `kind` (one of `WORTH`)."""
+        if self.entry is None or self.entry.credentials in WORTH[: WORTH.index(kind) + 1]:
             return []
         return [f"the agent holds {self.entry.credentials} credentials, and its tier takes {kind} ones only"]
 

@@ -13,6 +13,9 @@ from clawkeep.evidence.netfilter.witness import Group
 
 LINK_LOCAL = ip_network("fe80::/10")
 SSH = 22
+PEOPLE = (SSH, 443)  # what people come in for: ssh and the front door
+VPN = "wg0"  # the VPN's interface; of Tailscale's, see INTERFACES
+INTERFACES: Mapping[str, str] = {"wireguard": VPN, "tailscale": "tailscale0"}
 
 # ICMP types that end or slow connections of ours, which no host can do without, by protocol number.
 ERRORS = {PROTOCOLS["icmp"]: frozenset({3, 11, 12}), PROTOCOLS["ipv6-icmp"]: frozenset({1, 2, 3, 4})}
@@ -26,15 +29,18 @@ DHCP, DHCP6 = (67, 68), (547, 546)
 
 @dataclass(frozen=True)
 class Opening:
-    """A port that may be opened from outside; `sources` None means from anywhere."""
+    """A port that may be opened from outside; `sources` None means from anywhere, `interface` None by any way in."""
 
     protocol: int
     port: int
     sources: tuple[Network, ...] | None
+    interface: str | None = None
 
     def admits(self, packet: Packet) -> bool:
         """Whether this opening declares the packet, by the port its sender asked for."""
         if packet.protocol != self.protocol or packet.originally[1] != self.port:
+            return False
+        if self.interface is not None and packet.iif != self.interface:
             return False
         return self.sources is None or _from(packet, self.sources)
 
@@ -87,19 +93,34 @@ class Declared:
         return False
 
 
-def declared(ingress: Iterable[Mapping[str, Any]], administrators: Iterable[str]) -> Declared:
-    """What a tier's `firewall_ingress` declares, and ssh from the administrators' networks, which every tier has.
+def by_vpn_alone(ingress: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a tier's `firewall_ingress` gives ssh to the VPN, so that administrators' networks do not open it."""
+    return any(entry["from"] == "vpn" and (entry["port"], entry["proto"]) == (SSH, "tcp") for entry in ingress)
+
+
+def declared(
+    ingress: Iterable[Mapping[str, Any]], administrators: Iterable[str], management: str = "", vpn: str = VPN
+) -> Declared:
+    """What a tier's `firewall_ingress` declares, and ssh from the administrators' networks.
+
+    Where the tier gives ssh to the VPN, those networks open it on the out-of-band interface `management` alone, and
+    not at all where the site has none; `vpn` is the interface by which the VPN's peers come in.
 
     Raises ValueError for a `from` that is not known here: a scope nobody can check opens nothing silently.
     """
     admins = tuple(ip_network(network) for network in administrators)
-    openings = [Opening(PROTOCOLS["tcp"], SSH, admins)]
-    for entry in ingress:
-        scopes: Mapping[str, tuple[Network, ...] | None] = {"any": None, "admin": admins}
+    entries = tuple(ingress)
+    if not by_vpn_alone(entries):
+        openings = [Opening(PROTOCOLS["tcp"], SSH, admins)]
+    else:
+        openings = [Opening(PROTOCOLS["tcp"], SSH, admins, management)] if management else []
+    for entry in entries:
+        scopes: Mapping[str, tuple[Network, ...] | None] = {"any": None, "admin": admins, "vpn": None}
         scope = str(entry["from"])
         if scope not in scopes:
             raise ValueError(f"firewall_ingress has a source {scope!r} that this check does not know")
-        openings.append(Opening(PROTOCOLS[str(entry["proto"])], int(entry["port"]), scopes[scope]))
+        interface = vpn if scope == "vpn" else None
+        openings.append(Opening(PROTOCOLS[str(entry["proto"])], int(entry["port"]), scopes[scope], interface))
     return Declared(tuple(openings), admins)
 
 

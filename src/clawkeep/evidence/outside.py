@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.listeners import Listeners, is_loopback, joined
+from clawkeep.evidence.private import is_private
 from clawkeep.evidence.scans import Scans
 from clawkeep.verdict import Unmeasured
-
-PRIVATE = [
-    ipaddress.ip_network(text)
-    for text in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-        "169.254.0.0/16",
-        "fc00::/7",
-        "fe80::/10",
-    )
-]
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class Outside:
             for one in link.get("addr_info", [])
             if one.get("local") and not one.get("temporary")
         }
-        public = frozenset(text for text in own if not is_loopback(text) and not _private(text))
+        public = frozenset(text for text in own if not is_loopback(text) and not is_private(text))
         return cls(Scans.of(host.vantage("outside")), public, host)
 
     def answering_beyond(self, ingress: Sequence[Mapping[str, Any]], admin_networks: Sequence[str]) -> list[str]:
@@ -71,13 +58,27 @@ class Outside:
             if protocol == "tcp" and port not in known
         ]
 
+    def told_apart(self, port: int) -> list[str]:
+        """Sentences where a scanner tells UDP `port` from the other UDP ports that nobody answers on.
+
+        Raises Unmeasured when it was not scanned, or nothing beside it was.
+        """
+        found = []
+        for scan in self.scans.udp:
+            others = {state for number, state in scan.ports.items() if number != port}
+            if port not in scan.ports or not others:
+                raise Unmeasured(f"UDP {port} of {scan.address} was not scanned beside another port")
+            if scan.ports[port] not in others or scan.ports[port] == "open":
+                said = f"{scan.ports[port]}, others are {', '.join(sorted(others))}"
+                found.append(f"a scanner tells UDP {port} of {scan.address} from a silent port: it is {said}")
+        if not self.scans.udp:
+            raise Unmeasured("no UDP port was scanned from outside")
+        if not found:
+            self._require_complete()
+        return found
+
     def _require_complete(self) -> None:
         left = sorted(self.public - self.scans.sources.keys())
         if left:
             raise Unmeasured(f"the host also has the public address {left[0]}, which was not scanned from outside")
         self.scans.require_sound()
-
-
-def _private(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    return any(address in network for network in PRIVATE if network.version == address.version)

@@ -6,7 +6,7 @@ its rules at will, and a drop of another table would hide that ours is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -15,12 +15,13 @@ from typing import Self
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.holes import Holes
 from clawkeep.evidence.netfilter.model import RuleTables, Table, read_tables
-from clawkeep.evidence.netfilter.packet import Address, Network, Packet
+from clawkeep.evidence.netfilter.packet import PROTOCOLS, Address, Network, Packet
 from clawkeep.evidence.netfilter.patterns import Span
 from clawkeep.evidence.netfilter.travel import ACCEPT, End, Traveller
 from clawkeep.evidence.netfilter.witness import Constants, constants
 from clawkeep.evidence.netfilter.xtables import read_save
 from clawkeep.evidence.openings import Declared
+from clawkeep.evidence.private import is_private
 from clawkeep.evidence.representatives import (
     DNS,
     FUTURE_BRIDGE,
@@ -105,6 +106,44 @@ class Ruleset:
             if own and not any(True for packet in packets for _ in self._arriving(packet)):
                 refused.append(f"nobody in {network} reaches port {opening.port}, which is declared to be open to them")
         return refused
+
+    # --- VPN-01: the way in for people ---------------------------------------------------------------------------
+
+    def entered_beside(self, ports: Collection[int], expected: Declared, vpn: str) -> list[str]:
+        """Packets to `ports` that get in by another interface than `vpn`, whatever address they claim to come from.
+
+        What `expected` declares for the out-of-band interface is left out.
+        """
+        holes = Holes("input", NAME)
+        known = constants(self.own, ("ingress", "prerouting", "input")).cut_by(expected.cuts())
+        for packet in self._to_host(known):
+            wanted = packet.protocol == PROTOCOLS["tcp"] and packet.dport in ports and packet.iif != vpn
+            if wanted and not expected.admits(packet):
+                for end in self._arriving(packet):
+                    holes.add(packet, end)
+        return holes.sentences("gets in beside the VPN")
+
+    def refused_by_vpn(self, ports: Collection[int], vpn: str) -> list[str]:
+        """Ports that peers do not reach: where everything is closed, "closed elsewhere" proves nothing."""
+        own = self.topology.addresses_of(vpn)
+        if not own:
+            return [f"the host has no address on {vpn}, so nobody comes in by the VPN"]
+        peers = {address: address + 1 for address in own if not address.is_link_local}
+        return [
+            f"a peer does not reach port {port} of {address} by {vpn}"
+            for (address, peer), port in product(peers.items(), sorted(ports))
+            if not any(True for _ in self._arriving(Packet(peer, address, dport=port, iif=vpn)))
+        ]
+
+    def loud_management(self, interface: str) -> list[str]:
+        """Why `interface` is no out-of-band network: it is not there, or holds an address that the world can reach."""
+        if interface not in self.topology.doors:
+            return [f"the site's management interface {interface} is not on this host"]
+        return [
+            f"the management interface {interface} has the public address {address}, so it is not out of band"
+            for address in self.topology.addresses_of(interface)
+            if not is_private(str(address))
+        ]
 
     def _to_host(self, known: Constants) -> Iterator[Packet]:
         for version in VERSIONS:

@@ -10,6 +10,7 @@ from typing import Any
 from clawkeep.evidence.counters import Growth, packets
 from clawkeep.evidence.document import Document
 from clawkeep.evidence.listeners import joined
+from clawkeep.evidence.openings import by_vpn_alone
 from clawkeep.verdict import Unmeasured
 
 ARRIVED = (
@@ -147,7 +148,7 @@ def _listed(
     ingress: Sequence[Mapping[str, Any]], admin_networks: Sequence[str], source: str, port: int, protocol: str
 ) -> bool:
     admin = _within(source, admin_networks)
-    if admin and (port, protocol) == SSH:
+    if admin and (port, protocol) == SSH and not by_vpn_alone(ingress):
         return True
     return any(
         (int(entry["port"]), str(entry.get("proto", "tcp"))) == (port, protocol)

@@ -9,7 +9,7 @@ import yaml
 
 from clawkeep import clock, repo, tiers
 from clawkeep.inventory import CONTROL
-from clawkeep.lab import ssh
+from clawkeep.lab import colleague, ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
@@ -68,15 +68,26 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
         "reviewed": now[:10],
     }
     into = folder(lab)
+    peer, kept = colleague.peer(lab, into), colleague.store(lab, into)
+    tier = tiers.load(repo.find().tiers)[group]
+    if tier["vpn_provider"] == "wireguard":
+        tunnel = {"tunnel": t.tunnel(lab.state), "device": peer.name}
+        vantages["vpn"] = {"kind": "netns", "name": lab.netns(t.VPN), **tunnel}
     (into / "group_vars").mkdir(parents=True, exist_ok=True)
     groups = {group: {"hosts": {lab.scenario.host: host}}, CONTROL: {"hosts": {CONTROL_NODE: control}}}
     _dump(into / "hosts.yml", groups)
-    generated = {"site_vantages": vantages, "openclaw_image_id": images[0].id}
+    generated = {
+        "site_vantages": vantages,
+        "site_vpn_secrets": str(kept.secret),
+        "site_emergency_key": colleague.emergency_key(lab),
+        "openclaw_image_id": images[0].id,
+    }
+    kept.write([peer])
     _dump(into / "group_vars" / "all.yml", {**site_facts(), **generated})
     _dump(into / "images.lock.yml", {"images": [{"name": i.name, "ids": [i.id], "digests": []} for i in images]})
     _dump(into / "estate.yml", {"schema": 1, "estate": [reason]})
     ledger(lab).unlink(missing_ok=True)
-    ledgers.establish(ledger(lab), CONTROL_NODE, tiers.load(repo.find().tiers)[group]["verify_period"], now)
+    ledgers.establish(ledger(lab), CONTROL_NODE, tier["verify_period"], now)
     return into
 
 

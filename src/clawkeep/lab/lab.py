@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clawkeep.lab import cache, image, inventory, machine, network, ssh, state, tools
+from clawkeep.lab import cache, colleague, image, inventory, machine, network, ssh, state, tools
 from clawkeep.lab.errors import LabError
 from clawkeep.lab.image import HostImage
 from clawkeep.lab.progress import say, step
@@ -207,6 +207,7 @@ def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = Non
         shutil.rmtree(world, ignore_errors=True)
         world.mkdir(mode=0o700)
         pki.create(world, CERTIFIED_NAMES)
+        colleague.peer(lab, inventory.folder(lab))
         for service in SERVICES:
             record = _recorded(lab, record, service.name, _start(lab, service, world))
     inventory.write(lab, port, host.containers)

@@ -27,10 +27,12 @@ _PACKAGES = {
     "sysctl": "procps",
     "ssh": "openssh-client",
     "dnsmasq": "dnsmasq-base",
+    "wg": "wireguard-tools",
+    "wireguard-go": "wireguard-go",
     "npm": "npm",
 }
 FOR_IMAGE = ("mmdebstrap", "mke2fs", "qemu-img", "unshare", "npm")
-FOR_LAB = (QEMU, "qemu-img", "ip", "sysctl", "ssh", "dnsmasq")
+FOR_LAB = (QEMU, "qemu-img", "ip", "sysctl", "ssh", "dnsmasq", "wg", "wireguard-go")
 
 # sbin is not on every user's PATH, and sudo may drop it.
 _PATIENCE = 5.0  # seconds that a stopped step has to clean up behind itself

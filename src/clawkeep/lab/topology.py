@@ -69,8 +69,8 @@ INTERNET = Place(
     name="internet",
     addresses=_v("203.0.113.1/24", "2001:db8:113::1/64"),
     owns=_a(
-        *(f"198.51.100.{n}" for n in (10, 20, 25, 30, 53)),
-        *(f"2001:db8:51::{n}" for n in (10, 20, 25, 30, 53)),
+        *(f"198.51.100.{n}" for n in (10, 20, 25, 30, 53, 123)),
+        *(f"2001:db8:51::{n}" for n in (10, 20, 25, 30, 53, 123)),
     ),
 )
 METADATA = Place(
@@ -87,13 +87,16 @@ NEIGHBOUR = Place(
     addresses=_v("203.0.113.51/24", "2001:db8:113::51/64", "192.168.77.51/24"),
     via=GATEWAYS,
 )
-PLACES = (INTERNET, METADATA, OUTSIDER, NEIGHBOUR)
+# A colleague with a device on the VPN.
+VPN = Place(name="vpn", addresses=_v("203.0.113.60/24", "2001:db8:113::60/64"), via=GATEWAYS)
+PLACES = (INTERNET, METADATA, OUTSIDER, NEIGHBOUR, VPN)
 
 ALLOWED_SITE = _a("198.51.100.10", "2001:db8:51::10")
 FORBIDDEN_SITE = _a("198.51.100.20", "2001:db8:51::20")
 MAIL_SANDBOX = _a("198.51.100.25", "2001:db8:51::25")
 MODEL_API = _a("198.51.100.30", "2001:db8:51::30")
 RESOLVERS = _a("198.51.100.53", "2001:db8:51::53")
+TIME_SERVERS = _a("198.51.100.123", "2001:db8:51::123")
 METADATA_ADDRESSES = tuple(i.ip for i in METADATA.addresses[2:]) + METADATA.owns
 NEIGHBOUR_ECHO = tuple(i.ip for i in NEIGHBOUR.addresses)
 
@@ -106,6 +109,11 @@ NAMES: dict[str, tuple[Address, ...]] = {
     "metadata.google.internal": _a("169.254.169.254", "fd00:ec2::254"),
     "instance-data.ec2.internal": _a("169.254.169.254"),
 }
+
+
+def tunnel(state: Path) -> str:
+    """The interface of the colleague's device in that folder's lab; wireguard-go's names are the whole machine's."""
+    return "wg" + hashlib.sha256(str(state).encode()).hexdigest()[:6]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from clawkeep.evidence.document import SCHEMA, Document, HostEvidence
@@ -33,7 +34,7 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
     `inside` is the host's own document; `ask` runs one command on the host as root and returns what it prints: it
     reads the firewall's counters once all probes are done. A probe that cannot be made is a problem in its document.
     """
-    vantages = {name: vantage for name, vantage in site.vantages.items() if name in ("outside", "neighbour")}
+    vantages = {name: vantage for name, vantage in site.vantages.items() if name in ("outside", "neighbour", "vpn")}
     if not vantages:
         return {}
     evidence = HostEvidence(host.name, {"schema": SCHEMA, "host": host.name, "inside": inside})
@@ -48,12 +49,20 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
         return documents
     before = _first_counters(evidence)
     with ThreadPoolExecutor(max_workers=len(vantages)) as pool:
-        jobs = [pool.submit(_probe, documents[name], name, vantages[name], plan, PACES[0]) for name in vantages]
+        jobs = [
+            pool.submit(_probe, documents[name], name, vantages[name], plan, PACES[0])
+            for name in vantages
+            if name != "vpn"
+        ]
         for job in jobs:
             job.result()
     after = _counters(ask)
-    for document in documents.values():
-        _add_counters(document, before, after)
+    for name, document in documents.items():
+        if name != "vpn":  # what it rests on is an answer, not a count
+            _add_counters(document, before, after)
+    if "vpn" in vantages:  # alone, after the counters were read: its packets are no scan's
+        _probe_vpn(documents["vpn"], vantages["vpn"], evidence, plan, site)
+        before = after = _counters(ask)
     for pace in PACES[1:]:
         if "outside" not in documents or not _lossy(documents["outside"]):
             break
@@ -77,6 +86,18 @@ def _probe(document: dict[str, Any], name: str, vantage: Vantage, plan: Plan, pa
     for number, sentence in enumerate(facts.pop("scan-problems")):
         document["problems"][f"scan {number}"] = sentence
     document["facts"] = {**facts, "not-scanned": dict(plan.missed)}
+
+
+def _probe_vpn(document: dict[str, Any], vantage: Vantage, evidence: HostEvidence, plan: Plan, site: Site) -> None:
+    """Run the colleague's probe; the host's public key and its addresses in the VPN are what the host itself tells."""
+    try:
+        preshared = f"{site.vpn_secrets}/psk/{vantage.device}" if site.vpn_secrets and vantage.device else ""
+        wishes = plan.vpn(evidence, vantage.tunnel, str(Path(preshared).expanduser()) if preshared else "")
+        facts = run_probe("clawkeep.probes.vpn", vantage, wishes, seconds=SECONDS)
+    except (RuntimeError, ValueError, Unmeasured) as problem:
+        document["problems"]["probe"] = str(problem)
+        return
+    document["facts"] = {**facts, "inside": wishes["inside"]}
 
 
 def _lossy(document: dict[str, Any]) -> bool:

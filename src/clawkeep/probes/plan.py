@@ -10,6 +10,8 @@ from typing import Any
 from clawkeep.evidence.bindings import LIVE, of_inspect
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.listeners import parse
+from clawkeep.evidence.openings import PEOPLE, VPN
+from clawkeep.evidence.wireguard import Wireguard
 from clawkeep.verdict import Unmeasured
 
 UDP_PORTS = (53, 123, 161, 500, 4500, 5353, 41641, 51820)  # services that leak, and tunnels
@@ -49,6 +51,28 @@ class Plan:
     def neighbour(self, pace: int) -> dict[str, Any]:
         """What the neighbour's probe reads."""
         return {**self._wishes(GUARD_PORTS, (), pace), "targets": [dict(target) for target in self.targets]}
+
+    def vpn(self, evidence: HostEvidence, tunnel: str, preshared: str) -> dict[str, Any]:
+        """What the colleague's probe reads; raises Unmeasured when the host runs no VPN or told no address in it."""
+        running = evidence.subject(Wireguard).interfaces
+        if VPN not in running:
+            raise Unmeasured(f"the host has no WireGuard interface {VPN}")
+        key, port = running[VPN]
+        links = [link for link in evidence.inside.json("ip-addr") if link.get("ifname") == VPN]
+        inside = [
+            str(one["local"]) for link in links for one in link.get("addr_info", []) if one.get("scope") == "global"
+        ]
+        if not inside or not self.addresses:
+            raise Unmeasured("the host has no public address to come in by, or none inside the VPN")
+        return {
+            "public": list(self.addresses),
+            "inside": inside,
+            "port": port,
+            "host_key": key,
+            "ports": list(PEOPLE),
+            "tunnel": tunnel,
+            "preshared": preshared,
+        }
 
     def _wishes(self, tcp: Sequence[int] | None, udp: Sequence[int], pace: int) -> dict[str, Any]:
         return {

@@ -140,12 +140,12 @@ def test_the_register_is_listed_and_shown(clawkeep):
 
 def test_without_its_extras_the_lab_says_how_to_get_them():
     script = (
-        "import sys; sys.modules['cryptography'] = None; sys.argv = ['clawkeep', 'lab', 'up', '--x', 'tier1_personal'];"
+        "import sys; sys.modules['aiosmtpd'] = None; sys.argv = ['clawkeep', 'lab', 'up', '--x', 'tier1_personal'];"
         "from clawkeep.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "clawkeep: the lab needs cryptography: install it with `pip install -e '.[lab]'`\n"
+    assert done.stderr == "clawkeep: the lab needs aiosmtpd: install it with `pip install -e '.[lab]'`\n"
 
 
 def test_a_terminal_that_knows_few_characters_shows_the_summary(checkout, bundle):

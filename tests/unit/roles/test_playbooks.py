@@ -23,10 +23,12 @@ SUITE_ONLY = {
     "discovery_owned_subnets",
     "estate_review_days",
     "firewall_zones",
-    "vpn_provider",
     "vpn_peer_idle_days",
     "web_enabled",
     "web_auth_methods",
+    "web_login_rate",
+    "web_session",
+    "web_tls_versions",
     "egress_allowed_domains",
     "openclaw_version_floor",
     "openclaw_integrations",
@@ -55,7 +57,6 @@ SUITE_ONLY = {
     "patching_change_record",
     "patching_lab_evidence_days",
     "breakglass_drill_days",
-    "breakglass_emergency_account",
     "verify_period",
     "verify_attestation_days",
 }
@@ -83,7 +84,8 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "breakglass", "estate"]
+    before = ["preflight", "sshd", "kernel", "clock", "docker", "vpn", "firewall"]
+    assert names == [*before, "openclaw", "breakglass", "estate"]
     assert set(names) <= set(ROLES)
 
 

@@ -51,12 +51,20 @@ def _dnsmasq(folder: Path) -> list[str]:
     ]
 
 
+def _device(folder: Path) -> list[str]:
+    addresses = ("10.78.0.2/32", "fd5e:c1a0:78::2/128", "to:10.78.0.1", "to:fd5e:c1a0:78::1")
+    key = folder.parent / "vpn" / "device.key"
+    return [sys.executable, "-m", "clawkeep.lab.world.device", str(key), t.tunnel(folder.parent), *addresses]
+
+
 SERVICES = (
     _python("metadata", t.METADATA, t.METADATA_ADDRESSES, 80),
     _python("sites", t.INTERNET, t.ALLOWED_SITE + t.FORBIDDEN_SITE, 80, 443, tls=True),
     _python("model", t.INTERNET, t.MODEL_API, 80, 443, tls=True),
     _python("mail", t.INTERNET, t.MAIL_SANDBOX, 25),
     Service("dns", t.INTERNET, t.RESOLVERS, (53,), _dnsmasq),
+    _python("ntp", t.INTERNET, t.TIME_SERVERS),
+    Service("device", t.VPN, (), (), _device),
     _python("echo", t.NEIGHBOUR, t.NEIGHBOUR_ECHO, 80),
 )
 CERTIFIED_NAMES = ("allowed.example", "forbidden.example", "api.model.example")
