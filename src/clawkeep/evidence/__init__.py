@@ -8,6 +8,7 @@ from __future__ import annotations
 from clawkeep.evidence.account import Accounts
 from clawkeep.evidence.agent_paths import AgentPaths
 from clawkeep.evidence.agent_state import AgentState
+from clawkeep.evidence.bypass import Bypass
 from clawkeep.evidence.changes import FirewallChanges
 from clawkeep.evidence.confinement import Confinement
 from clawkeep.evidence.containers import Containers
@@ -16,6 +17,7 @@ from clawkeep.evidence.docker_user import DockerUser
 from clawkeep.evidence.engine import Engine
 from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.firewall import Firewall
+from clawkeep.evidence.host_egress import HostEgress
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
 from clawkeep.evidence.listeners import Listeners
@@ -25,6 +27,7 @@ from clawkeep.evidence.neighbour import Neighbour
 from clawkeep.evidence.outside import Outside
 from clawkeep.evidence.processes import Processes
 from clawkeep.evidence.project import Project
+from clawkeep.evidence.proxy import Proxy
 from clawkeep.evidence.published import Published
 from clawkeep.evidence.reach import Reach
 from clawkeep.evidence.releases import Releases
@@ -36,6 +39,7 @@ SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
     "agent_paths": AgentPaths,
     "agent_state": AgentState,
+    "bypass": Bypass,
     "confinement": Confinement,
     "containers": Containers,
     "desktop": Desktop,
@@ -44,6 +48,7 @@ SUBJECTS: dict[str, type] = {
     "engine_access": EngineAccess,
     "firewall": Firewall,
     "firewall_changes": FirewallChanges,
+    "host_egress": HostEgress,
     "host_metadata": HostMetadata,
     "kernel": Kernel,
     "kill_plan": KillPlan,
@@ -53,6 +58,7 @@ SUBJECTS: dict[str, type] = {
     "outside": Outside,
     "processes": Processes,
     "project": Project,
+    "proxy": Proxy,
     "published": Published,
     "reach": Reach,
     "releases": Releases,

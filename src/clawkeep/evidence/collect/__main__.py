@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import docker, egress, host, mounts, network, processes
+from . import bypass, docker, egress, host, mounts, network, processes, proxy
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -20,12 +20,14 @@ Part = Callable[[Recorder], None]
 def parts() -> Dict[str, Part]:
     """The parts of the collection by name; each gathers one subject and runs in a thread of its own."""
     return {
+        "bypass": bypass.collect,
         "egress": egress.collect,
         "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
         "mounts": mounts.collect,
         "network": network.collect,
+        "proxy": proxy.collect,
     }
 
 
