@@ -117,6 +117,11 @@ class Proxy:
             for name, wanted in FIXED.items()
             if lists.get(name) != [wanted]
         ]
+        found += [
+            f"the proxy compares names by `{one}`"
+            for one in lists.get("approved", [""])
+            if one.split()[:2] != ["dstdomain", "-n"] or any(word.startswith(".") for word in one.split())
+        ]
         return found + self._inspection(lists) + self._refused(lists)
 
     def _inspection(self, lists: Mapping[str, Sequence[str]]) -> list[str]:

@@ -59,6 +59,8 @@ def _dnsmasq(folder: Path) -> list[str]:
         "--log-queries",
         f"--log-facility={folder / 'dns.log'}",
         *records,
+        # Whatever is asked below these is answered, so that a question that got out is seen to have got out.
+        *(f"--address=/{name}/{t.FORBIDDEN_SITE[0]}" for name in ("api.model.example", "forbidden.example")),
     ]
 
 
