@@ -139,14 +139,18 @@ class Bypass:
         answered = {(one.case.id, one.target) for one in self.peers if one.outcome in ("open", "answered")}
         sent = [one for one in tried if one.outcome in SILENT and one.sent]
         if not sent:
-            raise Unmeasured("not one packet past the proxy left the container, so nothing shows that a rule drops them")
+            raise Unmeasured(
+                "not one packet past the proxy left the container, so nothing shows that a rule drops them"
+            )
         alone = [one.target for one in sent if (one.case.id, one.target) not in answered]
         if alone:
             raise Unmeasured(f"the host itself gets no answer either from {', '.join(sorted(set(alone)))}")
         lost = sum(one.sent for one in sent)
         grown = Growth.between(self._inside, "bypass-counters-before", "bypass-counters-after").of(COUNTER)
         if grown < lost:
-            raise Unmeasured(f"{lost} packets got no answer, yet {COUNTER} grew by {grown}: what took them is not known")
+            raise Unmeasured(
+                f"{lost} packets got no answer, yet {COUNTER} grew by {grown}: what took them is not known"
+            )
 
 
 def _works(one: Mapping[str, Any]) -> bool:

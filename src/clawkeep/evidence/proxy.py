@@ -82,7 +82,9 @@ class Proxy:
                 found.append(f"the configuration of {unit} can be rewritten by others than root")
             if state.get("DropInPaths"):
                 found.append(f"{unit} is changed by {state['DropInPaths']}")
-        others = [n for n in ("squid.service", "dnsmasq.service") if self.units.get(n, {}).get("ActiveState") == "active"]
+        others = [
+            n for n in ("squid.service", "dnsmasq.service") if self.units.get(n, {}).get("ActiveState") == "active"
+        ]
         return found + [f"{name} runs beside it" for name in others]
 
     def list_differs(self, names: Iterable[str]) -> list[str]:

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -204,7 +203,12 @@ def _wire() -> None:
         run("ip", "-n", here, "link", "set", name, "up")
         run("ip", "-n", there, "link", "set", other, "up")
 
-    run("ip", "-n", HOST, *"link add clawkeep0 address 02:00:00:00:30:01 type bridge mcast_snooping 0".split())
+    run(
+        "ip",
+        "-n",
+        HOST,
+        *["link", "add", "clawkeep0", "address", "02:00:00:00:30:01", "type", "bridge", "mcast_snooping", "0"],
+    )
     run("ip", "-n", HOST, "link", "set", "clawkeep0", "up")
     link(AGENT, "eth0", "02:00:00:00:30:02", HOST, "veth0", "02:00:00:00:30:09")
     run("ip", "-n", HOST, "link", "set", "veth0", "master", "clawkeep0")

@@ -10,8 +10,8 @@ from tests.unit.egress import worlds
 
 from clawkeep import bypass_page, repo
 from clawkeep.evidence.bypass import OPTIONAL, Bypass
-from clawkeep.evidence.collect.bypass_cases import CASES, CONTROL_EXPERIMENTS, DIRECT, QUERY, REFUSALS, fill
 from clawkeep.evidence.collect.bypass import question
+from clawkeep.evidence.collect.bypass_cases import CASES, CONTROL_EXPERIMENTS, DIRECT, QUERY, REFUSALS, fill
 from clawkeep.verdict import Unmeasured
 
 CONTROLS = sorted({case.control for case in CASES})

@@ -43,7 +43,7 @@ def judged(found: dict[str, Any]) -> Bypass:
 def test_every_way_is_closed_and_every_control_experiment_holds(built: rig.Rig) -> None:
     with built.daemons():
         bypass = judged(built.tried())
-    assert {name: bypass.passed(name) for name in CONTROLS} == dict.fromkeys(CONTROLS, [])
+    assert {name: bypass.passed(name) for name in CONTROLS} == {name: [] for name in CONTROLS}
     assert bypass.unreachable() == []
     log = (built.folder / "log" / "access.log").read_text(encoding="utf-8").splitlines()
     clients = {entry["client"] for entry in map(json.loads, log) if entry["hop"] == "3128"}
@@ -74,7 +74,10 @@ def swapped(name: str, old: str, new: str) -> Callable[[dict[str, str]], None]:
     ("control", "case", "change"),
     [
         pytest.param(
-            "EGR-03", "sni-other", swapped("squid.conf", "ssl_bump peek hello", "ssl_bump splice all"), id="no-inspection"
+            "EGR-03",
+            "sni-other",
+            swapped("squid.conf", "ssl_bump peek hello", "ssl_bump splice all"),
+            id="no-inspection",
         ),
         pytest.param(
             "EGR-02",
@@ -83,9 +86,7 @@ def swapped(name: str, old: str, new: str) -> Callable[[dict[str, str]], None]:
             id="allow-first",
         ),
         pytest.param("EGR-04", "name-a", swapped("dnsmasq.conf", "address=/#/", "server=198.51.100.53"), id="asks-on"),
-        pytest.param(
-            "EGR-04", "name-below", swapped("dnsmasq.conf", "address=/*.", "#address=/*."), id="labels-below"
-        ),
+        pytest.param("EGR-04", "name-below", swapped("dnsmasq.conf", "address=/*.", "#address=/*."), id="labels-below"),
     ],
 )
 def test_a_hole_is_seen(built: rig.Rig, control: str, case: str, change: Callable[[dict[str, str]], None]) -> None:
@@ -94,7 +95,8 @@ def test_a_hole_is_seen(built: rig.Rig, control: str, case: str, change: Callabl
     assert [sentence for sentence in found if f" {case}, " in sentence]
 
 
-def test_an_account_of_the_host_that_may_not_send_does_not(built: rig.Rig) -> None:
+@pytest.mark.usefixtures("built")
+def test_an_account_of_the_host_that_may_not_send_does_not() -> None:
     target = "http://198.51.100.10/"
     curl = ("curl", "-s", "-o", "/dev/null", "-m", "5", "-w", "%{http_code}", target)
 

@@ -70,9 +70,7 @@ def attempt(pid: int, tasks: Tasks, gateways: List[str], approved: List[str], pl
     return namespaces.in_network_of(pid, lambda: inside(tasks, gateways, servers, approved, plain))
 
 
-def inside(
-    tasks: Tasks, gateways: List[str], servers: List[str], approved: List[str], plain: str
-) -> Dict[str, Any]:
+def inside(tasks: Tasks, gateways: List[str], servers: List[str], approved: List[str], plain: str) -> Dict[str, Any]:
     """The same from the namespace that the calling thread is in; threads that it starts are in it as well."""
     proxy = (gateways[0], PROXY_PORT) if gateways else ("", 0)
     asked = list(dict.fromkeys([*servers, *gateways[:1]]))

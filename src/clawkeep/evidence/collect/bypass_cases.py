@@ -69,7 +69,9 @@ CASES: Tuple[Case, ...] = (
     Case("userinfo", "EGR-03", TLS, "{approved}@{forbidden}:443", "an approved name as another's user", "{forbidden}"),
     Case("userinfo-port", "EGR-03", TLS, "{approved}:443@{forbidden}:443", "the same with a port", "{forbidden}"),
     Case("userinfo-url", "EGR-03", GET, "http://{approved}@{forbidden}/", "the same in a URL"),
-    Case("host-header", "EGR-03", CONNECT, "{forbidden}:443", "an unlisted target, an approved Host", "host={approved}"),
+    Case(
+        "host-header", "EGR-03", CONNECT, "{forbidden}:443", "an unlisted target, an approved Host", "host={approved}"
+    ),
     Case("literal-v4", "EGR-03", CONNECT, "{forbidden4}:443", "an IPv4 address"),
     Case("literal-v6", "EGR-03", CONNECT, "[{forbidden6}]:443", "an IPv6 address"),
     Case("literal-approved", "EGR-03", CONNECT, "{approved4}:443", "an approved site by its address"),
