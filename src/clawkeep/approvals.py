@@ -14,31 +14,12 @@ TLS = 443
 # Whoever wants to can rent a place below these, besides every top-level domain. No complete list: entries are matched
 # whole, so one that is missed here opens one host, not all of its tenants.
 RENTED = frozenset(
-    [
-        "github.io",
-        "gitlab.io",
-        "herokuapp.com",
-        "cloudfront.net",
-        "amazonaws.com",
-        "azurewebsites.net",
-        "blob.core.windows.net",
-        "appspot.com",
-        "run.app",
-        "web.app",
-        "firebaseapp.com",
-        "pages.dev",
-        "workers.dev",
-        "r2.dev",
-        "vercel.app",
-        "netlify.app",
-        "ngrok.io",
-        "ngrok.app",
-        "ngrok-free.app",
-        "trycloudflare.com",
-        "fly.dev",
-        "onrender.com",
-        "blogspot.com",
-    ]
+    (
+        *("github.io", "gitlab.io", "herokuapp.com", "cloudfront.net", "amazonaws.com", "azurewebsites.net"),
+        *("blob.core.windows.net", "appspot.com", "run.app", "web.app", "firebaseapp.com", "pages.dev"),
+        *("workers.dev", "r2.dev", "vercel.app", "netlify.app", "ngrok.io", "ngrok.app"),
+        *("ngrok-free.app", "trycloudflare.com", "fly.dev", "onrender.com", "blogspot.com"),
+    )
 )
 SECOND_LEVEL = re.compile(r"(co|com|org|net|gov|edu|ac|or|ne|go)\.[a-z]{2}")
 

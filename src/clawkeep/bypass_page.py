@@ -18,8 +18,8 @@ Detours that need no proxy are tried at every tier: other containers and network
 link-local gateway and private ranges by EGR-05; metadata addresses and their spellings by IMD-01 and IMD-03.
 
 Two things are not refused. A TLS client that sends no server name reaches the approved host that it asked for, whose
-name and address were checked. What is said inside TLS is not read, so a server that serves many names behind an approved
-one may serve another: approve no such name.
+name and address were checked. What is said inside TLS is not read, so a server of many names behind an approved one may
+serve another: approve no such name.
 
 | Case | Control | What is tried | Target | Refused by | Control experiment |
 |---|---|---|---|---|---|

@@ -74,7 +74,7 @@ class Vantage(_Border):
 
 
 class EgressDomain(_Border):
-    """A name that agents may reach through the proxy on a port: why, who answers for it, and when it is looked at again."""
+    """A name that agents may reach through the proxy on a port: why, who answers for it, when it is reviewed."""
 
     name: str
     port: int
@@ -87,7 +87,7 @@ class EgressProbes(_Border):
     """What the bypass suite aims at: hosts that answer and that nobody approved, by name and by address.
 
     `approved` is a name that passes (empty: the tier's first) with its addresses; `rebinding` are approved names that
-    lead to private addresses and `redirect` (`name/path`) an approved page that redirects to metadata, where there are any.
+    lead to private addresses and `redirect` (`name/path`) an approved page that redirects to metadata, if any.
     """
 
     approved: str = ""

@@ -1,7 +1,7 @@
 """What came of every way around the proxy, from inside the agents' containers, with the control experiments beside it.
 
-A refusal counts only beside what it must not be confused with: the approved name passes the same proxy, the host reaches
-the same target, the same name server answers for the approved name, and the firewall's counter grew by what was lost.
+A refusal counts only beside what it must not be confused with: the approved name passes the same proxy, the host
+reaches the same target, the same name server answers for the approved name, and the firewall's counter grew by what was lost.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class Bypass:
     def unreachable(self) -> list[str]:
         """Approved names that do not come through the proxy."""
         return [
-            f"container {agent.name}: the approved {one.get('target')} does not pass the proxy: status {one.get('status')}"
+            f"container {agent.name}: the approved {one.get('target')} does not pass the proxy:"
+            f" status {one.get('status')}"
             for agent in self._apart()
             for one in agent.approved
             if not _works(one)

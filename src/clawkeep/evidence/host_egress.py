@@ -1,4 +1,4 @@
-"""What the host's own accounts may send to the world: connects as several users, and packets through the output rules."""
+"""What the host's own accounts may send to the world: connects as several users, and packets through the rules."""
 
 from __future__ import annotations
 

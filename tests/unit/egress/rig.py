@@ -130,8 +130,8 @@ class Rig:
         """Wait until the proxy has found its own second hop, which it does in the moments after it listens."""
         name = self.tier["egress_allowed_domains"][0]["name"]
         deadline = time.monotonic() + 20
+        proxy = ("172.30.0.1", bypass.PROXY_PORT)
         while time.monotonic() < deadline:
-            proxy = ("172.30.0.1", bypass.PROXY_PORT)
             if in_network_of(self.agent.pid, lambda: bypass.tunnel(proxy, f"{name}:443", name))["status"] != 500:
                 return
             time.sleep(0.1)

@@ -121,7 +121,7 @@ def past_the_proxy(tasks: Tasks, plain: str) -> List[Record]:
     with concurrent.futures.ThreadPoolExecutor(len(rest) + 1) as pool:
         connecting = pool.submit(connect_all, [Connect("bypass", *endpoint(t)) for _, t in tcp])
         sending = [(c, pool.submit(datagram, c.way, t, e, plain)) for c, t, e in rest]
-        found += [_named(case, record) for (case, _), record in zip(tcp, connecting.result())]
+        found += [_named(case, record) for (case, _), record in zip(tcp, connecting.result())]  # noqa: B905 - Python 3.9 has no strict
         found += [_named(case, job.result()) for case, job in sending]
     return found
 

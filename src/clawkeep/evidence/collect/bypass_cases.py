@@ -1,9 +1,9 @@
-"""Every way around the proxy that is tried: the one list that drives the probes, the judgement and docs/guides/bypass.md.
+"""Every way around the proxy that is tried: the one list behind the probes, the judgement and docs/guides/bypass.md.
 
 A case's target is text with placeholders, filled in on the host from what tier and site declare: `{approved}` (a name
 that passes), `{forbidden}`, `{forbidden4}`, `{forbidden6}` (a site that answers and is not approved), `{approved4}`,
-`{approved6}` (the approved site's own addresses), `{resolver4}`, `{resolver6}` (foreign name servers), `{doh}` (a server of
-DNS over HTTPS, by name). Standard library only.
+`{approved6}` (the approved site's own addresses), `{resolver4}`, `{resolver6}` (foreign name servers), `{doh}` (DNS
+over HTTPS, by name). Standard library only.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
 
 
 def metadata_from_host(rec: Recorder) -> None:
-    """Try cloud metadata and the site's public endpoint as root, nobody, the proxy and the service uid, all at the same time."""
+    """Try cloud metadata and the site's public endpoint as root, nobody, proxy and service uid, all at once."""
     site = rec.parameters.get("site") or {}
     public = [str(site[key]) for key in ("public_endpoint", "public_endpoint6") if site.get(key)]
     wishes = [Connect("metadata", address, HTTP) for address in METADATA]

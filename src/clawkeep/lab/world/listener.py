@@ -1,7 +1,7 @@
 """Whatever a detour would lead to: ports that accept, and datagrams that come back. Every peer is in the journal.
 
-It stands for ssh and mail servers elsewhere, for DNS over TLS, HTTPS and QUIC, for time servers and QUIC sites: a probe of
-them needs somebody who answers, or silence would prove nothing.
+It stands for ssh and mail servers elsewhere, for DNS over TLS, HTTPS and QUIC, for time servers and QUIC sites: a probe
+of them needs somebody who answers, or silence would prove nothing.
 """
 
 from __future__ import annotations
