@@ -1,7 +1,8 @@
 """What came of every way around the proxy, from inside the agents' containers, with the control experiments beside it.
 
 A refusal counts only beside what it must not be confused with: the approved name passes the same proxy, the host
-reaches the same target, the same name server answers for the approved name, and the firewall's counter grew by what was lost.
+reaches the same target, the same name server answers for the approved name, and the firewall's counter grew by what
+was lost.
 """
 
 from __future__ import annotations
