@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from clawkeep import console, coverage, frameworks, register, repo, tiers, tiers_page
+from clawkeep import bypass_page, console, coverage, frameworks, register, repo, tiers, tiers_page
 from clawkeep.coverage import Coverage, percent
 from clawkeep.errors import ClawkeepError
 from clawkeep.register import Control, Proof
@@ -118,6 +118,19 @@ def coverage_(
     if framework is None:
         alone = [name for name, control in controls.items() if not any(control.maps.values())]
         out.print(Text(f"Controls that no framework asks for: {', '.join(alone) or 'none'}."))
+
+
+BYPASS_HELP = """
+Print docs/guides/bypass.md: every way around the proxy that is tried, and what its refusal is held against.
+
+  clawkeep controls bypass > docs/guides/bypass.md
+"""
+
+
+@app.command("bypass", help=BYPASS_HELP)
+def bypass() -> None:
+    """Print docs/guides/bypass.md."""
+    typer.echo(bypass_page.render(), nl=False)
 
 
 @app.command("tiers", help=TIERS_HELP)

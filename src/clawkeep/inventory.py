@@ -81,6 +81,36 @@ class Vantage(_Border):
     device: str = ""
 
 
+class EgressDomain(_Border):
+    """A name that agents may reach through the proxy on a port: why, who answers for it, when it is reviewed."""
+
+    name: str
+    port: int
+    reason: str
+    owner: str
+    review: datetime.date
+
+
+class EgressProbes(_Border):
+    """What the bypass suite aims at: hosts that answer and that nobody approved, by name and by address.
+
+    `approved` is a name that passes (empty: the tier's first) with its addresses; `rebinding` are approved names that
+    lead to private addresses and `redirect` (`name/path`) an approved page that redirects to metadata, if any.
+    """
+
+    approved: str = ""
+    approved4: Address | None = None
+    approved6: Address | None = None
+    forbidden: str = ""
+    forbidden4: Address | None = None
+    forbidden6: Address | None = None
+    resolver4: Address | None = None
+    resolver6: Address | None = None
+    doh: str = ""
+    redirect: str = ""
+    rebinding: tuple[str, ...] = ()
+
+
 class Image(_Border):
     """A container image that the site has reviewed: its name, image ids and registry digests (`sha256:...`)."""
 
@@ -119,6 +149,8 @@ class Site(_Border):
     public_endpoint6: Endpoint | None = None
     private_endpoints: tuple[Endpoint, ...] = ()
     resolvers: tuple[Address, ...] = ()
+    egress_domains: tuple[EgressDomain, ...] = ()
+    egress_probes: EgressProbes = EgressProbes()
     vantages: Mapping[str, Vantage] = Field(default_factory=dict)
     images: tuple[Image, ...] = ()
     vpn_secrets: str = ""

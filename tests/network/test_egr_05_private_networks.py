@@ -5,8 +5,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from clawkeep.evidence.agent_paths import AgentPaths
+from clawkeep.evidence.openings import agents_services
 from clawkeep.evidence.reach import Reach
 from clawkeep.inventory import Site
+from clawkeep.tiers import Tier
 
 pytestmark = pytest.mark.control("EGR-05")
 
@@ -20,17 +22,18 @@ def test_no_private_network_answers_the_agent(reach: Reach) -> None:
     assert reach.private_answers() == []
 
 
-def test_no_address_of_the_host_answers_the_agent(reach: Reach) -> None:
-    assert reach.host_answers() == []
+def test_no_address_of_the_host_answers_the_agent(reach: Reach, tier: Tier) -> None:
+    assert reach.host_answers({service.port for service in agents_services(tier["egress_mode"])}) == []
 
 
 def test_no_other_container_answers_the_agent(reach: Reach) -> None:
     assert reach.sibling_answers() == []
 
 
-def test_forward_rules_drop_every_private_network(agent_paths: AgentPaths, site: Site) -> None:
-    assert agent_paths.forwarded_to(PRIVATE, [ip_address(text) for text in site.resolvers]) == []
+def test_forward_rules_drop_every_private_network(agent_paths: AgentPaths, site: Site, tier: Tier) -> None:
+    resolvers = () if agents_services(tier["egress_mode"]) else site.resolvers
+    assert agent_paths.forwarded_to(PRIVATE, [ip_address(text) for text in resolvers]) == []
 
 
-def test_input_rules_accept_nothing_from_the_agent(agent_paths: AgentPaths) -> None:
-    assert agent_paths.accepted_by_host() == []
+def test_input_rules_accept_nothing_from_the_agent(agent_paths: AgentPaths, tier: Tier) -> None:
+    assert agent_paths.accepted_by_host(agents_services(tier["egress_mode"])) == []

@@ -5,7 +5,10 @@ from ipaddress import ip_network
 import pytest
 
 from clawkeep.evidence.agent_paths import AgentPaths
+from clawkeep.evidence.bypass import Bypass
+from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.reach import Reach
+from clawkeep.tiers import Tier
 
 pytestmark = pytest.mark.control("IMD-03")
 
@@ -30,3 +33,9 @@ def test_no_other_endpoint_or_spelling_answers(reach: Reach) -> None:
 
 def test_forward_rules_drop_every_endpoint_in_both_families(agent_paths: AgentPaths) -> None:
     assert agent_paths.forwarded_to(ENDPOINTS) == []
+
+
+def test_the_proxy_leads_to_no_endpoint(evidence: HostEvidence, tier: Tier, reach: Reach) -> None:
+    assert reach.agents
+    if tier["egress_mode"] == "proxy_allowlist":
+        assert evidence.subject(Bypass).passed("IMD-03") == []

@@ -3,7 +3,7 @@
 import pytest
 
 from clawkeep.evidence.firewall import Firewall
-from clawkeep.evidence.openings import INTERFACES, VPN, Declared, declared
+from clawkeep.evidence.openings import INTERFACES, VPN, Declared, agents_services, declared
 from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.inventory import Site
 from clawkeep.tiers import Tier
@@ -13,7 +13,8 @@ pytestmark = pytest.mark.control("NET-06")
 
 def expected(tier: Tier, site: Site) -> Declared:
     vpn = INTERFACES.get(tier["vpn_provider"], VPN)
-    return declared(tier["firewall_ingress"], site.admin_networks, site.management_interface, vpn)
+    services = agents_services(tier["egress_mode"])
+    return declared(tier["firewall_ingress"], site.admin_networks, site.management_interface, vpn, services)
 
 
 def test_nothing_but_the_declared_reaches_the_host_unasked(ruleset: Ruleset, tier: Tier, site: Site) -> None:

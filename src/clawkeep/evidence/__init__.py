@@ -8,6 +8,7 @@ from __future__ import annotations
 from clawkeep.evidence.account import Accounts
 from clawkeep.evidence.agent_paths import AgentPaths
 from clawkeep.evidence.agent_state import AgentState
+from clawkeep.evidence.bypass import Bypass
 from clawkeep.evidence.changes import FirewallChanges
 from clawkeep.evidence.clock import Clock
 from clawkeep.evidence.colleague import Colleague
@@ -20,6 +21,7 @@ from clawkeep.evidence.engine import Engine
 from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.estate import Estate
 from clawkeep.evidence.firewall import Firewall
+from clawkeep.evidence.host_egress import HostEgress
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
 from clawkeep.evidence.listeners import Listeners
@@ -29,6 +31,7 @@ from clawkeep.evidence.neighbour import Neighbour
 from clawkeep.evidence.outside import Outside
 from clawkeep.evidence.processes import Processes
 from clawkeep.evidence.project import Project
+from clawkeep.evidence.proxy import Proxy
 from clawkeep.evidence.published import Published
 from clawkeep.evidence.reach import Reach
 from clawkeep.evidence.releases import Releases
@@ -43,6 +46,7 @@ SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
     "agent_paths": AgentPaths,
     "agent_state": AgentState,
+    "bypass": Bypass,
     "clock": Clock,
     "colleague": Colleague,
     "confinement": Confinement,
@@ -55,6 +59,7 @@ SUBJECTS: dict[str, type] = {
     "estate": Estate,
     "firewall": Firewall,
     "firewall_changes": FirewallChanges,
+    "host_egress": HostEgress,
     "host_metadata": HostMetadata,
     "kernel": Kernel,
     "kill_plan": KillPlan,
@@ -64,6 +69,7 @@ SUBJECTS: dict[str, type] = {
     "outside": Outside,
     "processes": Processes,
     "project": Project,
+    "proxy": Proxy,
     "published": Published,
     "reach": Reach,
     "releases": Releases,

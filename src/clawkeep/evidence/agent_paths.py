@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Self
 
@@ -18,7 +18,7 @@ from clawkeep.evidence.holes import Holes
 from clawkeep.evidence.netfilter.packet import Address, Network, Packet
 from clawkeep.evidence.netfilter.travel import ACCEPT, Traveller
 from clawkeep.evidence.netfilter.witness import Constants, constants
-from clawkeep.evidence.openings import Declared
+from clawkeep.evidence.openings import Declared, Service
 from clawkeep.evidence.representatives import DNS, addresses_within, interfaces, on_the_wire
 from clawkeep.evidence.ruleset import NAME, Ruleset
 from clawkeep.evidence.topology import Bridge, Topology
@@ -63,16 +63,19 @@ class AgentPaths:
                             self._try(holes, "forward", packet)
         return holes.sentences("is forwarded for the agent")
 
-    def accepted_by_host(self) -> list[str]:
+    def accepted_by_host(self, services: tuple[Service, ...] = ()) -> list[str]:
         """Packets of agent containers to any address of the host that the input rules do not surely drop.
+
+        `services` are the host's for the agents.
 
         What the protocols themselves need, such as ICMP errors, is no service and left out.
         """
         holes = Holes("input", NAME)
-        known = constants(self.ruleset.own, ("input",))
+        expected = replace(NO_SERVICE, services=services)
+        known = constants(self.ruleset.own, ("input",)).cut_by(expected.cuts())
         for daddr, bridge in product(sorted(self.topology.addresses, key=str), self.bridges):
             for packet in self._packets(known, daddr, bridge, ""):
-                if not NO_SERVICE.admits(packet):
+                if not expected.admits(packet):
                     self._try(holes, "input", packet)
         return holes.sentences("of the agent is accepted by the host")
 

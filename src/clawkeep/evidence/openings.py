@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
-from clawkeep.evidence.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Network, Packet
+from clawkeep.evidence.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Address, Network, Packet
 from clawkeep.evidence.netfilter.patterns import Span
 from clawkeep.evidence.netfilter.witness import Group
 
@@ -16,6 +16,10 @@ SSH = 22
 PEOPLE = (SSH, 443)  # what people come in for: ssh and the front door
 VPN = "wg0"  # the VPN's interface; of Tailscale's, see INTERFACES
 INTERFACES: Mapping[str, str] = {"wireguard": VPN, "tailscale": "tailscale0"}
+# The agents' bridge and the host's addresses on it, where proxy and name server wait.
+AGENT_BRIDGES = frozenset({"clawkeep0"})
+GATEWAYS = (ip_address("172.30.0.1"), ip_address("fd5e:c1a0:30::1"))
+PROXY, NAME_SERVER = 3128, 53
 
 # ICMP types that end or slow connections of ours, which no host can do without, by protocol number.
 ERRORS = {PROTOCOLS["icmp"]: frozenset({3, 11, 12}), PROTOCOLS["ipv6-icmp"]: frozenset({1, 2, 3, 4})}
@@ -46,15 +50,31 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Service:
+    """A port of the host that is for the agents: by the bridge they come from and the address they ask."""
+
+    protocol: int
+    port: int
+    address: Address
+
+    def admits(self, packet: Packet) -> bool:
+        """Whether the packet asks for it from a bridge of the agents."""
+        asked = (packet.protocol, packet.originally[1], packet.daddr) == (self.protocol, self.port, self.address)
+        return asked and packet.iif in AGENT_BRIDGES
+
+
+@dataclass(frozen=True)
 class Declared:
     """Everything that may arrive unasked."""
 
     openings: tuple[Opening, ...]
     administrators: tuple[Network, ...]
+    services: tuple[Service, ...] = ()
 
     def admits(self, packet: Packet) -> bool:
         """Whether the packet is declared, or needed by the protocols."""
-        return any(opening.admits(packet) for opening in self.openings) or self._needed(packet)
+        offered = any(service.admits(packet) for service in self.services)
+        return offered or any(opening.admits(packet) for opening in self.openings) or self._needed(packet)
 
     def cuts(self) -> dict[str, list[Group]]:
         """The constants of this declaration by field, so that none of its exceptions can stand for anything else."""
@@ -68,6 +88,12 @@ class Declared:
             found.setdefault(f"{PROTOCOL_NAMES[opening.protocol]} dport", []).append(
                 (Span(opening.port, opening.port),)
             )
+        for service in self.services:
+            number = int(service.address)
+            family = "ip daddr" if service.address.version == 4 else "ip6 daddr"
+            found.setdefault(family, []).append((Span(number, number),))
+            name = f"{PROTOCOL_NAMES[service.protocol]} dport"
+            found.setdefault(name, []).append((Span(service.port, service.port),))
         for sport, dport in (DHCP, DHCP6):
             found.setdefault("udp sport", []).append((Span(sport, sport),))
             found.setdefault("udp dport", []).append((Span(dport, dport),))
@@ -93,18 +119,31 @@ class Declared:
         return False
 
 
+def agents_services(egress_mode: str) -> tuple[Service, ...]:
+    """What the host offers to agents under a tier's `egress_mode`: proxy and name server, or nothing."""
+    if egress_mode != "proxy_allowlist":
+        return ()
+    ports = (("tcp", PROXY), ("tcp", NAME_SERVER), ("udp", NAME_SERVER))
+    return tuple(Service(PROTOCOLS[name], port, address) for address in GATEWAYS for name, port in ports)
+
+
 def by_vpn_alone(ingress: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a tier's `firewall_ingress` gives ssh to the VPN, so that administrators' networks do not open it."""
     return any(entry["from"] == "vpn" and (entry["port"], entry["proto"]) == (SSH, "tcp") for entry in ingress)
 
 
 def declared(
-    ingress: Iterable[Mapping[str, Any]], administrators: Iterable[str], management: str = "", vpn: str = VPN
+    ingress: Iterable[Mapping[str, Any]],
+    administrators: Iterable[str],
+    management: str = "",
+    vpn: str = VPN,
+    services: tuple[Service, ...] = (),
 ) -> Declared:
     """What a tier's `firewall_ingress` declares, and ssh from the administrators' networks.
 
     Where the tier gives ssh to the VPN, those networks open it on the out-of-band interface `management` alone, and
-    not at all where the site has none; `vpn` is the interface by which the VPN's peers come in.
+    not at all where the site has none; `vpn` is the interface by which the VPN's peers come in. `services` is what
+    the host offers to agents.
 
     Raises ValueError for a `from` that is not known here: a scope nobody can check opens nothing silently.
     """
@@ -121,7 +160,7 @@ def declared(
             raise ValueError(f"firewall_ingress has a source {scope!r} that this check does not know")
         interface = vpn if scope == "vpn" else None
         openings.append(Opening(PROTOCOLS[str(entry["proto"])], int(entry["port"]), scopes[scope], interface))
-    return Declared(tuple(openings), admins)
+    return Declared(tuple(openings), admins, services)
 
 
 def _span(network: Network) -> Group:

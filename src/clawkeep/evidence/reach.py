@@ -7,7 +7,7 @@ itself reaches the very same target; and some packet was sent at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,11 @@ class Probe:
         return self.target.rpartition(":")[0].strip("[]")
 
     @property
+    def port(self) -> int:
+        """The target's port."""
+        return int(self.target.rpartition(":")[2])
+
+    @property
     def shown(self) -> str:
         """The target for a sentence, with whose it is and what was asked."""
         asked = f"{self.request.split(' ')[0]} " if self.request else ""
@@ -57,6 +62,12 @@ class Agent:
     name: str
     host_network: bool
     probes: tuple[Probe, ...]
+    proxied: bool = False
+
+    @property
+    def gets_out(self) -> bool:
+        """Whether its network works: it reaches a public endpoint, or an approved name through the proxy."""
+        return self.proxied or any(probe.outcome == "open" for probe in self.group("public"))
 
     def group(self, *groups: str) -> list[Probe]:
         """Its probes of these groups."""
@@ -76,7 +87,7 @@ class Reach:
         """From the collector's probes; raises Unmeasured when no agent container runs."""
         fact = host.inside.fact("reach")
         agents = tuple(
-            Agent(str(one["name"]), bool(one["host_network"]), _probes(one.get("probes", ())))
+            Agent(str(one["name"]), bool(one["host_network"]), _probes(one.get("probes", ())), _proxied(one))
             for one in fact["containers"]
             if one["agent"]
         )
@@ -124,11 +135,16 @@ class Reach:
             self._require_peers("private")
         return found
 
-    def host_answers(self) -> list[str]:
-        """Each address of the host, its bridges and link-local addresses included, that answers an agent container."""
+    def host_answers(self, offered: Collection[int] = ()) -> list[str]:
+        """Each address of the host, its bridges and link-local addresses included, that answers an agent container.
+
+        `offered` are the ports on the container's own gateway that agents are meant to use.
+        """
         found = self._in_host_network()
         for agent in self._apart():
-            found += self._let_through(agent, agent.group("host", "gateway"))
+            tried = agent.group("host", "gateway")
+            theirs = [one for one in tried if one.group == "gateway" and one.port in offered and "%" not in one.target]
+            found += self._let_through(agent, [one for one in tried if one not in theirs])
         if not found:
             self._require_peers("host", "gateway")
         return found
@@ -152,7 +168,7 @@ class Reach:
         """Raise Unmeasured where an agent does not get out at all: then no silence means anything."""
         for agent in self._apart():
             public = agent.group("public")
-            if not any(probe.outcome == "open" for probe in public):
+            if not agent.gets_out:
                 tried = "; ".join(probe.shown for probe in public) or "the site declares none"
                 raise Unmeasured(
                     f"container {agent.name} reaches no public control endpoint, so its silence proves nothing: {tried}"
@@ -169,6 +185,7 @@ class Reach:
         if not tried:
             return []
         routed = {probe.family for probe in agent.group("public") if probe.outcome == "open"}
+        routed |= {"ipv4"} if agent.proxied else set()
         found = [f"container {agent.name} reaches {probe.shown}" for probe in tried if probe.answered]
         found += [
             f"container {agent.name}'s packet to {probe.target} left the host: a router beyond it answered unreachable"
@@ -204,6 +221,10 @@ class Reach:
         if silent or not targets:
             named = ", ".join(silent) or "there was no target to try"
             raise Unmeasured(f"the targets tried from the container do not answer the host itself either: {named}")
+
+
+def _proxied(container: Any) -> bool:
+    return any(one.get("status") == 200 and one.get("served") is True for one in container.get("proxied") or ())
 
 
 def _probes(records: Any) -> tuple[Probe, ...]:

@@ -69,8 +69,8 @@ INTERNET = Place(
     name="internet",
     addresses=_v("203.0.113.1/24", "2001:db8:113::1/64"),
     owns=_a(
-        *(f"198.51.100.{n}" for n in (10, 20, 25, 30, 53, 123)),
-        *(f"2001:db8:51::{n}" for n in (10, 20, 25, 30, 53, 123)),
+        *(f"198.51.100.{n}" for n in (10, 20, 25, 30, 53, 54, 123)),
+        *(f"2001:db8:51::{n}" for n in (10, 20, 25, 30, 53, 54, 123)),
     ),
 )
 METADATA = Place(
@@ -96,6 +96,7 @@ FORBIDDEN_SITE = _a("198.51.100.20", "2001:db8:51::20")
 MAIL_SANDBOX = _a("198.51.100.25", "2001:db8:51::25")
 MODEL_API = _a("198.51.100.30", "2001:db8:51::30")
 RESOLVERS = _a("198.51.100.53", "2001:db8:51::53")
+FOREIGN_RESOLVERS = _a("198.51.100.54", "2001:db8:51::54")
 TIME_SERVERS = _a("198.51.100.123", "2001:db8:51::123")
 METADATA_ADDRESSES = tuple(i.ip for i in METADATA.addresses[2:]) + METADATA.owns
 NEIGHBOUR_ECHO = tuple(i.ip for i in NEIGHBOUR.addresses)
@@ -108,6 +109,18 @@ NAMES: dict[str, tuple[Address, ...]] = {
     "api.model.example": MODEL_API,
     "metadata.google.internal": _a("169.254.169.254", "fd00:ec2::254"),
     "instance-data.ec2.internal": _a("169.254.169.254"),
+    "dns.example": FOREIGN_RESOLVERS,
+    # Names that only look approved: whoever is let through to one of them gets an answer.
+    "www.api.model.example": FORBIDDEN_SITE,
+    "api.model.example.forbidden.example": FORBIDDEN_SITE,
+    "evil-api.model.example": FORBIDDEN_SITE,
+    "apixmodel.example": FORBIDDEN_SITE,
+    # Names that the site approves and that lead where no agent may go, one a kind of address.
+    "rebind4.example": _a("169.254.169.254"),
+    "rebind6.example": _a("fd00:ec2::254"),
+    "rebind-private.example": _a("192.168.77.51"),
+    "rebind-shared.example": _a("100.100.100.200"),
+    "rebind-carried.example": _a("64:ff9b::a9fe:a9fe"),
 }
 
 

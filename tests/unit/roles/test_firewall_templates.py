@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import ROOT, read
+
 RULESET = "etc/clawkeep/firewall/clawkeep.nft.j2"
 LAYER = "etc/clawkeep/firewall/docker-user.rules.j2"
 
@@ -117,3 +119,49 @@ def test_the_second_layer_carries_the_same_networks(render: Render) -> None:
         elements = block.split("elements = {")[1].split("}")[0].split(",")
         for element in elements:
             assert f"-A CLAWKEEP -i clawkeep0 -d {element.strip()} -j DROP" in layers
+
+
+ACCOUNTS = {"root": ["x", "0"], "proxy": ["x", "13"], "_apt": ["x", "42"], "ops": ["x", "1001"]}
+CLOSED: dict[str, Any] = PLAIN | {
+    "firewall_egress_mode": "proxy_allowlist",
+    "firewall_host_egress": "drop_service_uids",
+    "firewall_resolvers": ["10.0.0.53", "fd00::53"],
+    "ansible_facts": {"getent_passwd": ACCOUNTS},
+}
+
+
+def rules_of(objects: list[dict[str, Any]], chain: str) -> list[str]:
+    rules = [item["rule"] for item in objects if "rule" in item and item["rule"]["chain"] == chain]
+    return [json.dumps(rule["expr"]) for rule in rules]
+
+
+def test_behind_a_proxy_nothing_of_the_agents_is_forwarded(render: Render, tmp_path: Path) -> None:
+    forward = rules_of(load(render("firewall", RULESET, **CLOSED), tmp_path), "forward")
+    (drop,) = [number for number, rule in enumerate(forward) if "egress_forward_drop" in rule]
+    accepts = [number for number, rule in enumerate(forward) if '"accept"' in rule]
+    assert accepts
+    assert drop < min(accepts)
+    for family in (4, 6):
+        layer = render("firewall", LAYER, firewall_layer_family=family, **CLOSED).splitlines()
+        rules = [line for line in layer if line.startswith("-A")]
+        assert rules[0] == "-A CLAWKEEP -i clawkeep0 -j DROP"
+        assert not [line for line in rules if "-i clawkeep0" in line and "RETURN" in line]
+
+
+@pytest.mark.parametrize("mode", ["drop_service_uids", "drop_all"])
+def test_accounts_that_may_send_are_those_named(render: Render, tmp_path: Path, mode: str) -> None:
+    objects = load(render("firewall", RULESET, **CLOSED | {"firewall_host_egress": mode}), tmp_path)
+    (senders,) = [item["set"] for item in objects if item.get("set", {}).get("name") == "senders"]
+    assert sorted(map(str, senders["elem"])) == sorted(map(str, [13, 42] if mode == "drop_all" else [0, 13, 42]))
+
+
+def test_a_lower_policy_has_nothing_of_a_higher_one(render: Render) -> None:
+    text = render("firewall", RULESET, **PLAIN)
+    assert not [word for word in ("gateway4", "senders", "egress_", "3128", "3129") if word in text]
+
+
+def test_the_proxy_refuses_what_the_packet_filter_drops() -> None:
+    firewall = read(ROOT / "roles/firewall/vars/main.yml")
+    mine = set(read(ROOT / "roles/egress_proxy/vars/main.yml")["__egress_proxy_refused"])
+    dropped = {*firewall["__firewall_private"], *firewall["__firewall_platform"]}
+    assert mine == dropped - {"::ffff:0:0/96"}  # Squid takes an IPv4 address inside an IPv6 one as the former

@@ -29,7 +29,6 @@ SUITE_ONLY = {
     "web_login_rate",
     "web_session",
     "web_tls_versions",
-    "egress_allowed_domains",
     "openclaw_version_floor",
     "openclaw_integrations",
     "openclaw_integrations_max",
@@ -84,7 +83,7 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    before = ["preflight", "sshd", "kernel", "clock", "docker", "vpn", "firewall"]
+    before = ["preflight", "sshd", "kernel", "clock", "docker", "vpn", "egress_proxy", "firewall"]
     assert names == [*before, "openclaw", "breakglass", "estate"]
     assert set(names) <= set(ROLES)
 

@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import docker, egress, host, mounts, network, processes, vpn
+from . import bypass, docker, egress, host, mounts, network, processes, proxy, vpn
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -20,6 +20,7 @@ Part = Callable[[Recorder], None]
 def parts() -> Dict[str, Part]:
     """The parts of the collection by name; each gathers one subject and runs in a thread of its own."""
     return {
+        "bypass": bypass.collect,
         "egress": egress.collect,
         "host": host.collect,
         "docker": docker.collect,
@@ -27,6 +28,7 @@ def parts() -> Dict[str, Part]:
         "mounts": mounts.collect,
         "network": network.collect,
         "vpn": vpn.collect,
+        "proxy": proxy.collect,
     }
 
 

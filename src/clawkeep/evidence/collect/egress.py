@@ -15,7 +15,8 @@ import socket
 import threading
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from . import api, docker, names, namespaces, proc
+from . import api, bypass, docker, names, namespaces, proc
+from .bypass_cases import listed
 from .connects import Connect, connect_all
 from .core import Recorder
 
@@ -236,6 +237,7 @@ def _prober(
 
         def inside() -> None:
             agent["interfaces"] = [name for _, name in socket.if_nameindex() if name != "lo"]
+            agent["proxied"] = _proxied(rec, agent)
             answers = names.resolve(METADATA_NAMES, names.servers_in(resolv))
             agent["names"] = answers
             agent["probes"] = connect_all(_agent_wishes(rec, agent, running, host, listening, answers))
@@ -243,6 +245,16 @@ def _prober(
         namespaces.in_network_of(agent["pid"], inside)
 
     return probe
+
+
+def _proxied(rec: Recorder, agent: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """An approved name asked of the proxy: the control experiment where no container gets out by itself."""
+    tier = rec.parameters.get("tier") or {}
+    names_listed = listed(rec.parameters.get("site") or {}, tier)
+    gateways = [str(end["gateway"]) for end in agent["addresses"] if end["gateway"]]
+    if tier.get("egress_mode") != "proxy_allowlist" or not names_listed or not gateways:
+        return []
+    return [bypass.tunnel((gateways[0], bypass.PROXY_PORT), names_listed[0] + ":443", names_listed[0])]
 
 
 def _agent_wishes(

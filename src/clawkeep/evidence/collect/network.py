@@ -10,6 +10,7 @@ import encodings.idna  # noqa: F401 - getaddrinfo loads it, and another user may
 import functools
 import hashlib
 import os
+import pwd
 import stat
 import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence
@@ -55,6 +56,7 @@ COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 METADATA = ("169.254.169.254", "fd00:ec2::254")
 HTTP = 80
 NOBODY = 65534
+PROXY = "proxy"  # the account whose way out is the control experiment of all others
 
 
 def collect(rec: Recorder) -> None:
@@ -102,7 +104,7 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
 
 
 def metadata_from_host(rec: Recorder) -> None:
-    """Try cloud metadata and the site's public endpoint as root, nobody and the service uid, all at the same time."""
+    """Try cloud metadata and the site's public endpoint as root, nobody, proxy and service uid, all at once."""
     site = rec.parameters.get("site") or {}
     public = [str(site[key]) for key in ("public_endpoint", "public_endpoint6") if site.get(key)]
     wishes = [Connect("metadata", address, HTTP) for address in METADATA]
@@ -113,13 +115,22 @@ def metadata_from_host(rec: Recorder) -> None:
         attempts[str(uid)] = connect_as(uid, wishes)
 
     rec.json("output-counters-before", COUNTERS)
-    threads = [threading.Thread(target=attempt, args=(uid,)) for uid in sorted({0, NOBODY, docker.service_uid(rec)})]
+    uids = {0, NOBODY, docker.service_uid(rec), *_uid_of(PROXY)}
+    threads = [threading.Thread(target=attempt, args=(uid,)) for uid in sorted(uids)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     rec.json("output-counters-after", COUNTERS)
     rec.note("metadata-output", attempts)
+
+
+def _uid_of(account: str) -> List[int]:
+    """The uid of an account, [] when there is none."""
+    try:
+        return [pwd.getpwnam(account).pw_uid]
+    except KeyError:
+        return []
 
 
 def connect_as(uid: int, wishes: Sequence[Connect]) -> List[Dict[str, Any]]:

@@ -31,6 +31,17 @@ def _python(name: str, place: Place, addresses: tuple[Address, ...], *ports: int
     return Service(name, place, addresses, ports, argv)
 
 
+def _listener(
+    name: str, addresses: tuple[Address, ...], tcp: tuple[int, ...], udp: tuple[int, ...], ready: tuple[int, ...]
+) -> Service:
+    def argv(folder: Path) -> list[str]:
+        ports = [*(f"--tcp={port}" for port in tcp), *(f"--udp={port}" for port in udp)]
+        journal = f"--journal={folder / name}.jsonl"
+        return [sys.executable, "-m", "clawkeep.lab.world.listener", journal, *ports, *map(str, addresses)]
+
+    return Service(name, t.INTERNET, addresses, ready, argv)
+
+
 def _dnsmasq(folder: Path) -> list[str]:
     records = [f"--host-record={name},{','.join(map(str, addresses))}" for name, addresses in t.NAMES.items()]
     return [
@@ -43,11 +54,13 @@ def _dnsmasq(folder: Path) -> list[str]:
         "--no-hosts",
         "--bind-interfaces",
         "--except-interface=lo",
-        *(f"--listen-address={a}" for a in t.RESOLVERS),
+        *(f"--listen-address={a}" for a in t.RESOLVERS + t.FOREIGN_RESOLVERS),
         "--address=/#/",  # every other name does not exist
         "--log-queries",
         f"--log-facility={folder / 'dns.log'}",
         *records,
+        # Whatever is asked below these is answered, so that a question that got out is seen to have got out.
+        *(f"--address=/{name}/{t.FORBIDDEN_SITE[0]}" for name in ("api.model.example", "forbidden.example")),
     ]
 
 
@@ -62,7 +75,9 @@ SERVICES = (
     _python("sites", t.INTERNET, t.ALLOWED_SITE + t.FORBIDDEN_SITE, 80, 443, tls=True),
     _python("model", t.INTERNET, t.MODEL_API, 80, 443, tls=True),
     _python("mail", t.INTERNET, t.MAIL_SANDBOX, 25),
-    Service("dns", t.INTERNET, t.RESOLVERS, (53,), _dnsmasq),
+    Service("dns", t.INTERNET, t.RESOLVERS + t.FOREIGN_RESOLVERS, (53,), _dnsmasq),
+    _listener("detours", t.FORBIDDEN_SITE, (22, 25, 47808), (123, 443), (22,)),
+    _listener("foreign", t.FOREIGN_RESOLVERS, (443, 853), (853,), (853,)),
     _python("ntp", t.INTERNET, t.TIME_SERVERS),
     Service("device", t.VPN, (), (), _device),
     _python("echo", t.NEIGHBOUR, t.NEIGHBOUR_ECHO, 80),

@@ -1,0 +1,115 @@
+"""Proxy and name server as configured: each way in which they could differ from what was proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.egress import worlds
+
+from clawkeep.evidence.proxy import Proxy
+from clawkeep.verdict import Unmeasured
+
+Render = Callable[..., str]
+NAMES = ("allowed.example", "api.model.example")
+UNITS = """Id=clawkeep-proxy.service
+ActiveState=active
+DropInPaths=
+
+Id=clawkeep-resolver.service
+ActiveState=active
+DropInPaths=
+
+Id=squid.service
+ActiveState=inactive"""
+
+
+@pytest.fixture
+def files(render: Render) -> dict[str, Any]:
+    """The fact that the collector makes of the rendered configurations."""
+    entries = [{"name": name, "port": 443, "reason": "r", "owner": "o", "review": "2099-01-01"} for name in NAMES]
+    known = {"egress_proxy_domains": entries, "egress_proxy_resolvers": ["198.51.100.53"]}
+    paths = {"proxy": "proxy/squid.conf", "resolver": "resolver/dnsmasq.conf"}
+    texts = {name: render("egress_proxy", f"etc/clawkeep/{path}.j2", **known) for name, path in paths.items()}
+    return {
+        name: {
+            "lines": [line for line in text.splitlines() if line.strip() and not line.startswith("#")],
+            "uid": 0,
+            "mode": 0o640,
+            "running": True,
+            "newer": False,
+        }
+        for name, text in texts.items()
+    }
+
+
+def proxy(files: Any, units: str = UNITS) -> Proxy:
+    own = worlds.inside()
+    own["facts"]["egress-files"] = files
+    own["commands"]["egress-units"] = {"argv": ["systemctl"], "status": 0, "lines": units.splitlines()}
+    return Proxy.read(worlds.host(own))
+
+
+def test_what_the_role_renders_is_what_was_proved(files: dict[str, Any]) -> None:
+    good = proxy(files)
+    assert good.not_in_force() == good.weak_decision() == good.list_differs(NAMES) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("http_access deny !tunnel", "http_access allow approved"),
+        ("http_access deny !tls_port", "http_access allow approved"),
+        ("http_access deny refused", "http_access deny manager"),
+        ("acl tls_port port 443", "acl tls_port port 443 22"),
+        ("acl tunnel method CONNECT", "acl tunnel method CONNECT GET"),
+        ("ssl_bump peek hello", "ssl_bump splice all"),
+        ("ssl_bump terminate all", "ssl_bump splice all"),
+        ("--client-requested allowed.example", "--client-requested forbidden.example"),
+        ("acl approved dstdomain -n", "acl approved dstdom_regex"),
+        ("dstdomain -n allowed.example", "dstdomain -n .allowed.example"),
+        (" fc00::/7", ""),
+        (" 64:ff9b::/96", ""),
+        (" 169.254.0.0/16", " 169.254.169.254/32"),
+        (" 100.64.0.0/10", ""),
+    ],
+)
+def test_a_weaker_decision_is_told(files: dict[str, Any], old: str, new: str) -> None:
+    assert any(old in line for line in files["proxy"]["lines"])
+    files["proxy"]["lines"] = [line.replace(old, new) for line in files["proxy"]["lines"]]
+    assert proxy(files).weak_decision()
+
+
+def test_other_lists_than_the_declared_one_are_told(files: dict[str, Any]) -> None:
+    assert proxy(files).list_differs(NAMES[:1])
+    assert proxy(files).list_differs([*NAMES, "third.example"])
+    files["resolver"]["lines"].append("server=/forbidden.example/198.51.100.53")
+    assert proxy(files).list_differs(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("running", False), ("newer", True), ("uid", 1000), ("mode", 0o666)], ids=str
+)
+def test_files_that_do_not_tell_what_runs_are_told(files: dict[str, Any], key: str, value: Any) -> None:
+    files["proxy"][key] = value
+    assert proxy(files).not_in_force()
+
+
+def test_units_that_were_changed_or_run_beside_it_are_told(files: dict[str, Any]) -> None:
+    assert proxy(files, UNITS.replace("DropInPaths=", "DropInPaths=/etc/x.conf", 1)).not_in_force()
+    assert proxy(files, UNITS.replace("inactive", "active")).not_in_force()
+    assert proxy(files | {"resolver": None}).not_in_force()
+
+
+@pytest.mark.parametrize("value", [None, [], {"proxy": []}, {"proxy": {"lines": "x"}}])
+def test_misshapen_files_are_unmeasured(value: Any) -> None:
+    with pytest.raises(Unmeasured):
+        proxy(value)
+
+
+def test_a_missing_configuration_is_not_judged(files: dict[str, Any]) -> None:
+    with pytest.raises(Unmeasured):
+        proxy(files | {"proxy": None}).weak_decision()
+    with pytest.raises(Unmeasured):
+        proxy(files | {"proxy": None}).list_differs(NAMES)
