@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import docker, egress, host, mounts, network, processes
+from . import docker, egress, host, mounts, network, processes, web
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -26,6 +26,7 @@ def parts() -> Dict[str, Part]:
         "processes": processes.collect,
         "mounts": mounts.collect,
         "network": network.collect,
+        "web": web.collect,
     }
 
 
