@@ -31,6 +31,7 @@ from clawkeep.evidence.releases import Releases
 from clawkeep.evidence.ruleset import Ruleset
 from clawkeep.evidence.runbook import Runbook
 from clawkeep.evidence.sshd import Sshd
+from clawkeep.evidence.web import Gateways, Web
 
 SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
@@ -44,6 +45,7 @@ SUBJECTS: dict[str, type] = {
     "engine_access": EngineAccess,
     "firewall": Firewall,
     "firewall_changes": FirewallChanges,
+    "gateways": Gateways,
     "host_metadata": HostMetadata,
     "kernel": Kernel,
     "kill_plan": KillPlan,
@@ -59,4 +61,5 @@ SUBJECTS: dict[str, type] = {
     "ruleset": Ruleset,
     "runbook": Runbook,
     "sshd": Sshd,
+    "web": Web,
 }

@@ -351,6 +351,7 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
     first, last = entries[0], entries[-1]
     sessions = dict(wishes["sessions"])
     fresh = sessions["fresh"]
+    ended = endings(first, sessions, float(wishes["short_seconds"]))
     login = request(first, "GET", "/login")
     refused = attempt(first, *DEFAULTS[0])
     pages = {
@@ -368,7 +369,7 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
         "web-anonymous": [one for entry in entries for one in anonymous(entry)],
         "web-admitted": [one for entry in entries for one in admitted(entry, fresh)],
         "web-origins": origins(first, fresh),
-        "web-endings": endings(first, sessions, float(wishes["short_seconds"])),
+        "web-endings": ended,
         "web-cookies": [one for name, reply in pages.items() for one in cookies(name, reply)],
         "web-headers": [headers_of(name, reply) for name, reply in pages.items()],
         "web-defaults": [refused.status, *(attempt(first, *pair).status for pair in DEFAULTS[1:3])],

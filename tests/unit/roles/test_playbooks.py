@@ -24,7 +24,6 @@ SUITE_ONLY = {
     "firewall_zones",
     "vpn_provider",
     "vpn_peer_idle_days",
-    "web_enabled",
     "web_auth_methods",
     "egress_allowed_domains",
     "openclaw_version_floor",
@@ -83,7 +82,7 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "breakglass"]
+    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "reverse_proxy", "breakglass"]
     assert set(names) <= set(ROLES)
 
 
