@@ -32,7 +32,18 @@ class Web:
     def read(cls, host: HostEvidence) -> Self:
         """From the vantage `vpn`; Unmeasured when nobody looked from there."""
         document = host.vantage("web")
-        names = ("able", "tls", "anonymous", "admitted", "origins", "endings", "cookies", "headers", "defaults", "burst")
+        names = (
+            "able",
+            "tls",
+            "anonymous",
+            "admitted",
+            "origins",
+            "endings",
+            "cookies",
+            "headers",
+            "defaults",
+            "burst",
+        )
         facts = {name: document.fact(f"web-{name}") for name in names}
         return cls({**facts, "beside": document.fact("web-beside")}, host)
 
@@ -163,7 +174,9 @@ class Web:
                     found.append(f"the location {place} has auth_request {' '.join(off)}")
             for block in (self.nginx, *self.nginx.blocks("http"), server, *server.within("location")):
                 if block.last("satisfy") == ("any",):
-                    found.append(f"`satisfy any` in {' '.join((block.name, *block.words)).strip()}: an address is enough")
+                    found.append(
+                        f"`satisfy any` in {' '.join((block.name, *block.words)).strip()}: an address is enough"
+                    )
                 if block.last("allow"):
                     found.append(f"{' '.join((block.name, *block.words)).strip()} allows addresses by itself")
         return list(dict.fromkeys(found))
@@ -203,16 +216,26 @@ class Web:
         if 429 not in burst[: ATTEMPTS_MOST + 1]:
             return [f"{len(burst)} wrong logins in a row are all judged ({sorted(set(burst))})"]
         if beside != 401:
-            raise Unmeasured(f"another address is answered {beside}: everybody is refused, or there was no other address")
+            raise Unmeasured(
+                f"another address is answered {beside}: everybody is refused, or there was no other address"
+            )
         return []
 
     def weak_accounts(self) -> list[str]:
         """Sentences about hashes that are not scrypt of today's cost, and default credentials that open."""
-        found = [f"default credentials are answered {one}" for one in sequence(self.facts["defaults"], "defaults") if one not in (401, 429)]
+        found = [
+            f"default credentials are answered {one}"
+            for one in sequence(self.facts["defaults"], "defaults")
+            if one not in (401, 429)
+        ]
         for scheme in texts(self.gate.get("schemes"), "the gate's hash schemes"):
             name, *numbers = scheme.split("$")
             cost = tuple(int(one) for one in numbers if one.isdecimal())
-            if name != "scrypt" or len(cost) != 3 or any(have < least for have, least in zip(cost, SCRYPT, strict=True)):
+            if (
+                name != "scrypt"
+                or len(cost) != 3
+                or any(have < least for have, least in zip(cost, SCRYPT, strict=True))
+            ):
                 found.append(f"a password is kept as {scheme}, not as scrypt of at least {SCRYPT}")
         if integer(self.gate.get("password_least"), "the least length of a password") < 14:
             found.append("the gate takes passwords of fewer than 14 characters")
@@ -275,7 +298,10 @@ class Web:
         found, own = [], 0
         for row in self._rows("origins"):
             what = text(row.get("what"), "a request")
-            by, status = text(row.get("by"), f"who answered {what}"), integer(row.get("status"), f"the status of {what}")
+            by, status = (
+                text(row.get("by"), f"who answered {what}"),
+                integer(row.get("status"), f"the status of {what}"),
+            )
             if by == "none":
                 raise Unmeasured(f"{what} got no answer")
             if boolean(row.get("own"), f"whether {what} is of the own origin"):
@@ -370,7 +396,9 @@ class Gateways:
             token = mapping(one.get("strength"), f"the token of {name}")
             length, bits = integer(token.get("length"), "its length"), integer(token.get("bits"), "its bits")
             if length < 32 or bits < 128:
-                found.append(f"the token of {name} has {length} characters and some {bits} bits: make it 32 random bytes")
+                found.append(
+                    f"the token of {name} has {length} characters and some {bits} bits: make it 32 random bytes"
+                )
             if boolean(token.get("filler"), f"whether the token of {name} is a filler"):
                 found.append(f"the token of {name} contains a word of example files")
             if dict(self._settings())[name].get("hooks-apart") is not True:

@@ -32,9 +32,29 @@ VERSIONS = {
 ALL_SUITES = "ALL:aNULL:eNULL:@SECLEVEL=0"
 WEAK_SUITES = "ALL:aNULL:eNULL:!ECDHE+AESGCM:!ECDHE+CHACHA20:!DHE+AESGCM:@SECLEVEL=0"
 PATHS = (
-    *("/", "/healthz", "/health", "/startupz", "/readyz", "/v1/models", "/tools/invoke", "/hooks/x", "/chat", "/gate/session"),
+    *(
+        "/",
+        "/healthz",
+        "/health",
+        "/startupz",
+        "/readyz",
+        "/v1/models",
+        "/tools/invoke",
+        "/hooks/x",
+        "/chat",
+        "/gate/session",
+    ),
     *("//healthz", "/./healthz", "/%2e/healthz", "/login/../healthz", "/login/%2e%2e/healthz", "/login%2f..%2fhealthz"),
-    *("/login/healthz", "/LOGIN", "/loginx", "/login/", "/login;/healthz", "/gate/../healthz", "/healthz?/login", "/_clawkeep_gate"),
+    *(
+        "/login/healthz",
+        "/LOGIN",
+        "/loginx",
+        "/login/",
+        "/login;/healthz",
+        "/gate/../healthz",
+        "/healthz?/login",
+        "/_clawkeep_gate",
+    ),
     *("/api/diagnostics/prometheus", "/.well-known/x", "/healthz%00", "/healthz%23/login", "/%68ealthz"),
 )
 METHODS = ("POST", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -44,7 +64,13 @@ UPGRADE = {
     "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "Y2xhd2tlZXAtcHJvYmUtMQ==",
 }
-DEFAULTS = (("admin", "admin"), ("admin", "changeme"), ("openclaw", "openclaw"), ("root", "password"), ("clawkeep", "clawkeep"))
+DEFAULTS = (
+    ("admin", "admin"),
+    ("admin", "changeme"),
+    ("openclaw", "openclaw"),
+    ("root", "password"),
+    ("clawkeep", "clawkeep"),
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +199,9 @@ def able(version: ssl.TLSVersion, suites: str) -> bool:
     return all(done)
 
 
-def handshake(entry: Entry, version: ssl.TLSVersion, suites: str = ALL_SUITES, name: str | None = None) -> dict[str, Any]:
+def handshake(
+    entry: Entry, version: ssl.TLSVersion, suites: str = ALL_SUITES, name: str | None = None
+) -> dict[str, Any]:
     """`accepted` with the suite, `refused` with OpenSSL's word for it, or `unreachable`."""
     try:
         with socket.create_connection((entry.address, entry.port), PATIENCE) as plain:
@@ -241,11 +269,17 @@ def row(entry: Entry, what: str, reply: Reply, **more: object) -> dict[str, Any]
 def anonymous(entry: Entry) -> list[dict[str, Any]]:
     """Requests without a session, of which none may reach the gateway."""
     found = [row(entry, f"GET {path}", request(entry, "GET", path, {"Accept": "text/html"})) for path in PATHS]
-    found += [row(entry, f"{method} /tools/invoke", request(entry, method, "/tools/invoke", body="{}")) for method in METHODS]
+    found += [
+        row(entry, f"{method} /tools/invoke", request(entry, method, "/tools/invoke", body="{}")) for method in METHODS
+    ]
     found.append(row(entry, "upgrade /", request(entry, "GET", "/", {**UPGRADE, "Origin": f"https://{entry.name}"})))
     for host in ("foreign.invalid", f"{entry.name}.foreign.invalid", "127.0.0.1:18789", "localhost"):
         found.append(row(entry, f"GET /healthz of {host}", request(entry, "GET", "/healthz", host=host)))
-    for name, value in (("Cookie", f"{SESSION_COOKIE}={'A' * 43}"), ("X-Gate-User", "admin"), ("Authorization", "Basic YTph")):
+    for name, value in (
+        ("Cookie", f"{SESSION_COOKIE}={'A' * 43}"),
+        ("X-Gate-User", "admin"),
+        ("Authorization", "Basic YTph"),
+    ):
         found.append(row(entry, f"GET /healthz with {name}", request(entry, "GET", "/healthz", {name: value})))
     for name in ("X-Forwarded-For", "X-Real-IP"):
         found.append(row(entry, f"GET /healthz with {name}", request(entry, "GET", "/healthz", {name: "127.0.0.1"})))
@@ -297,13 +331,22 @@ def cookies(name: str, reply: Reply) -> list[dict[str, Any]]:
     found = []
     for line in reply.every("set-cookie"):
         pair, *rest = [part.strip() for part in line.split(";")]
-        found.append({"where": name, "cookie": pair.partition("=")[0], "attributes": sorted(part.lower() for part in rest)})
+        found.append(
+            {"where": name, "cookie": pair.partition("=")[0], "attributes": sorted(part.lower() for part in rest)}
+        )
     return found
 
 
 def headers_of(name: str, reply: Reply) -> dict[str, Any]:
     """The headers of an answer that browsers obey, and those that tell too much."""
-    wanted = ("strict-transport-security", "content-security-policy", "x-frame-options", "server", "x-powered-by", "via")
+    wanted = (
+        "strict-transport-security",
+        "content-security-policy",
+        "x-frame-options",
+        "server",
+        "x-powered-by",
+        "via",
+    )
     return {"where": name, "status": reply.status, "headers": {one: reply.every(one) for one in wanted}}
 
 
@@ -347,7 +390,10 @@ def endings(entry: Entry, sessions: Mapping[str, str], seconds: float) -> list[d
 
 def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
     """The facts `web-tls`, `web-able`, `web-anonymous`, `web-admitted`, `web-origins`, `web-cookies` and the rest."""
-    entries = [Entry(str(one), int(wishes["port"]), str(wishes["name"]), str(wishes["authority"])) for one in wishes["addresses"]]
+    entries = [
+        Entry(str(one), int(wishes["port"]), str(wishes["name"]), str(wishes["authority"]))
+        for one in wishes["addresses"]
+    ]
     first, last = entries[0], entries[-1]
     sessions = dict(wishes["sessions"])
     fresh = sessions["fresh"]

@@ -1,3 +1,4 @@
+# ruff: noqa: S106 - made-up passwords
 """The session gate: what it lets in, what it refuses, and that its clock and its counts cannot be got around."""
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Bench:
         cookie = values(page, "Set-Cookie")[0].partition(";")[0]
         return cookie, re.search(r'name="csrf" value="([^"]+)"', page.body).group(1)  # type: ignore[union-attr]
 
-    def login(self, user: str = "anna", password: str = GOOD, *, client: str = ONE, more: str = "", **headers: str) -> Any:
+    def login(
+        self, user: str = "anna", password: str = GOOD, *, client: str = ONE, more: str = "", **headers: str
+    ) -> Any:
         cookie, token = self.form()
         fields = urllib.parse.urlencode({"csrf": token, "user": user, "password": password}).encode()
         given = {**OWN, "cookie": cookie + more, **headers}
@@ -95,7 +98,9 @@ def test_a_login_opens_and_nothing_else_does(bench: Bench) -> None:
     assert bench.auth(values(answer, "Set-Cookie")[0].partition(";")[0]) == 204
 
 
-@pytest.mark.parametrize(("user", "password"), [("anna", "wrong"), ("bert", GOOD), ("", GOOD), ("ANNA", GOOD), ("anna", "")])
+@pytest.mark.parametrize(
+    ("user", "password"), [("anna", "wrong"), ("bert", GOOD), ("", GOOD), ("ANNA", GOOD), ("anna", "")]
+)
 def test_who_is_refused_learns_nothing(bench: Bench, cheap: list[bytes], user: str, password: str) -> None:
     reference = bench.login("anna", "another wrong one")
     cheap.clear()
@@ -306,7 +311,8 @@ def test_a_form_needs_this_browsers_cookie_and_is_no_older_than_an_hour(bench: B
 
 
 @pytest.mark.parametrize(
-    "body", [b"\xff\xfe", b"csrf=1&csrf=2", b"a=1&" * 20, b"user=%ff%fe", b"", b"csrf=" + b"1" * 4000, b"csrf=%00.%0d%0a"]
+    "body",
+    [b"\xff\xfe", b"csrf=1&csrf=2", b"a=1&" * 20, b"user=%ff%fe", b"", b"csrf=" + b"1" * 4000, b"csrf=%00.%0d%0a"],
 )
 def test_a_misshapen_form_is_refused(bench: Bench, body: bytes) -> None:
     assert bench.ask("POST", "/login", body=body, cookie=bench.form()[0], **OWN).status in (400, 403)
@@ -324,7 +330,12 @@ def test_what_a_client_writes_is_not_said_again(bench: Bench, user: str, capsys:
 
 def test_every_cookie_has_all_attributes(bench: Bench) -> None:
     cookie = bench.session()
-    answers = [bench.ask("GET", "/login"), bench.login(password="wrong"), bench.login(), bench.ask("POST", "/gate/logout")]
+    answers = [
+        bench.ask("GET", "/login"),
+        bench.login(password="wrong"),
+        bench.login(),
+        bench.ask("POST", "/gate/logout"),
+    ]
     body = urllib.parse.urlencode({"csrf": bench.store.session(cookie.partition("=")[2]).csrf}).encode()
     answers.append(bench.ask("POST", "/gate/logout", cookie=cookie, body=body, **OWN))
     found = [line for answer in answers for line in values(answer, "Set-Cookie")]
@@ -371,14 +382,24 @@ def test_a_good_password_is_taken(password: str) -> None:
     assert gate.weakness(password, "anna") == ""
 
 
-@pytest.mark.parametrize("stored", ["", "x", "$apr1$a$b", "scrypt$1$8$3$00$00", "scrypt$15$8$99$00$00", "scrypt$15$8$3$zz$zz", "md5$1$1$1$1$1"])
+@pytest.mark.parametrize(
+    "stored",
+    ["", "x", "$apr1$a$b", "scrypt$1$8$3$00$00", "scrypt$15$8$99$00$00", "scrypt$15$8$3$zz$zz", "md5$1$1$1$1$1"],
+)
 def test_a_hash_of_another_kind_matches_nothing(stored: str) -> None:
     assert not gate.matches("anything", stored)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"origin": "http://a.example"}, {"origin": "https://a.example/x"}, {"idle": 0}, {"idle": True}, {"idle": 99999}, {"window": "60"}],
+    [
+        {"origin": "http://a.example"},
+        {"origin": "https://a.example/x"},
+        {"idle": 0},
+        {"idle": True},
+        {"idle": 99999},
+        {"window": "60"},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "gate.json"

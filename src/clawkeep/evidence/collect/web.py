@@ -18,7 +18,18 @@ from .core import Recorder
 GATE = "/usr/local/sbin/clawkeep-gate"
 CONFIG = "/etc/openclaw/openclaw.json"  # as the gateway's process sees it
 VARIABLE = "OPENCLAW_GATEWAY_TOKEN"
-PLACEHOLDERS = ("changeme", "change-me", "placeholder", "example", "password", "secret", "token", "openclaw", "default", "test")
+PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "placeholder",
+    "example",
+    "password",
+    "secret",
+    "token",
+    "openclaw",
+    "default",
+    "test",
+)
 FORGED = "203.0.113.77"  # RFC 5737: nobody's
 
 
@@ -97,7 +108,9 @@ def settings(pid: int) -> Dict[str, Any]:
             "real-ip-fallback": section.get("allowRealIpFallback"),
             "ui": (section.get("controlUi") or {}).get("enabled"),
             "origins": (section.get("controlUi") or {}).get("allowedOrigins") or [],
-            "host-header-fallback": bool((section.get("controlUi") or {}).get("dangerouslyAllowHostHeaderOriginFallback")),
+            "host-header-fallback": bool(
+                (section.get("controlUi") or {}).get("dangerouslyAllowHostHeaderOriginFallback")
+            ),
             "hooks": bool(hooks.get("enabled")),
             "hooks-apart": not isinstance(hooks.get("token"), str),
         }
