@@ -84,8 +84,8 @@ class Site(_Border):
     """What is true of the place and no host may say otherwise: the `site_*` keys of <inventory>/group_vars/all.yml.
 
     Attributes bear the keys' names without `site_`. Networks are CIDR strings, endpoints `ADDRESS:PORT` strings with
-    IPv6 in brackets; `images` is images.lock.yml. `web_names` gives the front door's name by host, `web_addresses` where
-    peers of the VPN find it, `web_authority` the PEM of a certificate authority of the site's own.
+    IPv6 in brackets; `images` is images.lock.yml. `web_names` gives the front door's name by host, `web_addresses`
+    where peers of the VPN find it, `web_authority` the PEM of a certificate authority of the site's own.
     """
 
     name: str

@@ -1,3 +1,4 @@
+# ruff: noqa: S105, E501
 """The front door on this machine: real nginx and the real gate from rendered templates, in a network namespace.
 
 The gateway is a stand-in that counts what reaches it and shows the headers. A second namespace is the VPN's peers.

@@ -112,10 +112,12 @@ def request(
         lines.append(f"Content-Length: {len(body.encode())}")
     payload = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
     try:
-        with socket.create_connection((entry.address, entry.port), PATIENCE) as plain:
-            with entry.trusting().wrap_socket(plain, server_hostname=entry.name) as secure:
-                secure.sendall(payload)
-                return parse(b"".join(_read(secure)))
+        with (
+            socket.create_connection((entry.address, entry.port), PATIENCE) as plain,
+            entry.trusting().wrap_socket(plain, server_hostname=entry.name) as secure,
+        ):
+            secure.sendall(payload)
+            return parse(b"".join(_read(secure)))
     except (OSError, ValueError) as problem:
         return Reply(0, trouble=f"{type(problem).__name__}: {problem}"[:200])
 
@@ -219,11 +221,13 @@ def handshake(
 def certificate(entry: Entry) -> dict[str, Any]:
     """Whether the chain and the name are good for the site's authority, and how many days are left."""
     try:
-        with socket.create_connection((entry.address, entry.port), PATIENCE) as plain:
-            with entry.trusting().wrap_socket(plain, server_hostname=entry.name) as secure:
-                shown = secure.getpeercert() or {}
-                left = ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()
-                return {"valid": True, "days": int(left // 86400), "why": ""}
+        with (
+            socket.create_connection((entry.address, entry.port), PATIENCE) as plain,
+            entry.trusting().wrap_socket(plain, server_hostname=entry.name) as secure,
+        ):
+            shown = secure.getpeercert() or {}
+            left = ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()
+            return {"valid": True, "days": int(left // 86400), "why": ""}
     except (OSError, KeyError, ValueError) as problem:
         return {"valid": False, "days": 0, "why": str(problem)[:200]}
 

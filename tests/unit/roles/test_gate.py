@@ -1,4 +1,4 @@
-# ruff: noqa: S106 - made-up passwords
+# ruff: noqa: S106, ARG001, E501
 """The session gate: what it lets in, what it refuses, and that its clock and its counts cannot be got around."""
 
 from __future__ import annotations
