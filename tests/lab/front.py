@@ -192,12 +192,13 @@ class FrontDoor:
         done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", pid], capture_output=True, text=True, check=False)
         return {line.split()[0] for line in done.stdout.splitlines() if line.endswith("worker process")}
 
-    def sessions(self, seconds: int = 5) -> dict[str, str]:
+    def sessions(self, seconds: int = 20) -> dict[str, str]:
         """Test sessions for the probe."""
+        fresh, leaving = (self.gate("probe-session", "--seconds", "300") for _ in range(2))
         short = self.gate("probe-session", "--seconds", str(seconds))
-        return {"fresh": self.gate("probe-session"), "logout": self.gate("probe-session"), "short": short}
+        return {"fresh": fresh, "logout": leaving, "short": short}
 
     def wishes(self) -> dict[str, Any]:
         """What the probe reads."""
         base = {"addresses": list(ADDRESSES), "port": 443, "name": NAME, "authority": self.authority}
-        return {**base, "sessions": self.sessions(), "short_seconds": 5}
+        return {**base, "sessions": self.sessions(), "short_seconds": 20}

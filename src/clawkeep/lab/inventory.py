@@ -7,12 +7,13 @@ from pathlib import Path
 
 import yaml
 
-from clawkeep import repo
+from clawkeep import repo, tiers
 from clawkeep.lab import ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
 from clawkeep.lab.topology import Lab
+from clawkeep.lab.world import pki
 
 _NOTE = "# Written by `clawkeep lab up`; gone with `clawkeep lab down`.\n"
 
@@ -48,10 +49,29 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
     into = folder(lab)
     (into / "group_vars").mkdir(parents=True, exist_ok=True)
     _dump(into / "hosts.yml", {lab.scenario.group: {"hosts": {lab.scenario.host: host}}})
-    generated = {"site_vantages": vantages, "openclaw_image_id": images[0].id}
+    generated: dict[str, object] = {"site_vantages": vantages, "openclaw_image_id": images[0].id}
+    if tiers.load(repo.find().tiers)[lab.scenario.group]["web_enabled"]:
+        generated |= _front_door(lab)
     _dump(into / "group_vars" / "all.yml", {**site_facts(), **generated})
     _dump(into / "images.lock.yml", {"images": [{"name": i.name, "ids": [i.id], "digests": []} for i in images]})
     return into
+
+
+def _front_door(lab: Lab) -> dict[str, object]:
+    """The browser entry's name, and a certificate by an authority of this lab's own, made at the first call."""
+    made = lab.state / "front"
+    if not (made / "site.pem").exists():
+        made.mkdir(parents=True, exist_ok=True)
+        pki.create(made, (t.FRONT_DOOR,))
+    pem = str(made / "site.pem")
+    return {
+        "reverse_proxy_server_name": t.FRONT_DOOR,
+        "reverse_proxy_certificate_file": pem,
+        "reverse_proxy_key_file": pem,
+        "site_web_names": {lab.scenario.host: t.FRONT_DOOR},
+        "site_web_addresses": [str(address) for address in t.VPN_HOST],
+        "site_web_authority": (made / "ca.pem").read_text(encoding="utf-8"),
+    }
 
 
 def _dump(path: Path, document: object) -> None:

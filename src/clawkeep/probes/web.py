@@ -133,9 +133,15 @@ def _read(secure: ssl.SSLSocket) -> Iterator[bytes]:
             return
         total += block
         yield block
-        head, found, _ = total.partition(b"\r\n\r\n")
-        if found and head.startswith(b"HTTP/1.1 101"):
+        head, found, rest = total.partition(b"\r\n\r\n")
+        if found and (head.startswith(b"HTTP/1.1 101") or whole(head, rest)):
             return
+
+
+def whole(head: bytes, body: bytes) -> bool:
+    """Whether an answer that tells its length is there to its end."""
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d{1,9})(?:\r|$)", head)
+    return length is not None and len(body) >= int(length.group(1))
 
 
 def parse(raw: bytes) -> Reply:
