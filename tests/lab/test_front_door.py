@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,7 +66,7 @@ def test_the_rendered_front_door_keeps_every_promise(web: Web) -> None:
     assert {name: said for name, said in found.items() if said} == {}
 
 
-def test_the_gateway_counted_only_requests_with_a_session(web: Web, facts: dict[str, Any]) -> None:
+def test_the_gateway_counted_only_requests_with_a_session(facts: dict[str, Any]) -> None:
     own = sum(one["own"] for one in facts["web-origins"])
     meant = len(facts["web-admitted"]) + own
     # Besides: the sessions before their end and one page through the door; the short one is used until it ends.
