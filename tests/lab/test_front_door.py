@@ -38,7 +38,7 @@ def facts(door: FrontDoor) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def web(door: FrontDoor, facts: dict[str, Any]) -> Web:
-    shown = run("nginx", "-T", "-q", "-c", str(door.conf)).splitlines()
+    shown = run("ip", "netns", "exec", door.host, "nginx", "-T", "-q", "-c", str(door.conf)).splitlines()
     report = door.gate("report")
     commands = {
         "nginx-T": {"argv": ["nginx", "-T"], "status": 0, "lines": shown},
