@@ -134,7 +134,9 @@ class Site(_Border):
     """What is true of the place and no host may say otherwise: the `site_*` keys of <inventory>/group_vars/all.yml.
 
     Attributes bear the keys' names without `site_`. Networks are CIDR strings, endpoints `ADDRESS:PORT` strings with
-    IPv6 in brackets; `images` is images.lock.yml, `vpn_peers` vpn_peers.yml.
+    IPv6 in brackets; `images` is images.lock.yml, `vpn_peers` vpn_peers.yml. `web_names` gives the front door's name by
+    host, `web_addresses` where peers of the VPN find it, `web_authority` the PEM of a certificate authority of the
+    site's own.
     """
 
     name: str
@@ -152,6 +154,9 @@ class Site(_Border):
     egress_domains: tuple[EgressDomain, ...] = ()
     egress_probes: EgressProbes = EgressProbes()
     vantages: Mapping[str, Vantage] = Field(default_factory=dict)
+    web_names: Mapping[str, str] = Field(default_factory=dict)
+    web_addresses: tuple[Address, ...] = ()
+    web_authority: str = ""
     images: tuple[Image, ...] = ()
     vpn_secrets: str = ""
     vpn_peers: tuple[Peer, ...] = ()

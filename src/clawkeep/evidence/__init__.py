@@ -40,6 +40,7 @@ from clawkeep.evidence.runbook import Runbook
 from clawkeep.evidence.schedule import Schedule
 from clawkeep.evidence.sshd import Sshd
 from clawkeep.evidence.tailscale import Tailscale
+from clawkeep.evidence.web import Gateways, Web
 from clawkeep.evidence.wireguard import Wireguard
 
 SUBJECTS: dict[str, type] = {
@@ -59,6 +60,7 @@ SUBJECTS: dict[str, type] = {
     "estate": Estate,
     "firewall": Firewall,
     "firewall_changes": FirewallChanges,
+    "gateways": Gateways,
     "host_egress": HostEgress,
     "host_metadata": HostMetadata,
     "kernel": Kernel,
@@ -78,5 +80,6 @@ SUBJECTS: dict[str, type] = {
     "schedule": Schedule,
     "sshd": Sshd,
     "tailscale": Tailscale,
+    "web": Web,
     "wireguard": Wireguard,
 }

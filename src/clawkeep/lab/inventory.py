@@ -14,6 +14,7 @@ from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
 from clawkeep.lab.topology import Lab
+from clawkeep.lab.world import pki
 from clawkeep.schedule import ledger as ledgers
 
 CONTROL_NODE = "lab-control"
@@ -76,12 +77,14 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
     (into / "group_vars").mkdir(parents=True, exist_ok=True)
     groups = {group: {"hosts": {lab.scenario.host: host}}, CONTROL: {"hosts": {CONTROL_NODE: control}}}
     _dump(into / "hosts.yml", groups)
-    generated = {
+    generated: dict[str, object] = {
         "site_vantages": vantages,
         "site_vpn_secrets": str(kept.secret),
         "site_emergency_key": colleague.emergency_key(lab),
         "openclaw_image_id": images[0].id,
     }
+    if tier["web_enabled"]:
+        generated |= _front_door(lab)
     kept.write([peer])
     _dump(into / "group_vars" / "all.yml", {**site_facts(), **generated})
     _dump(into / "images.lock.yml", {"images": [{"name": i.name, "ids": [i.id], "digests": []} for i in images]})
@@ -89,6 +92,23 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
     ledger(lab).unlink(missing_ok=True)
     ledgers.establish(ledger(lab), CONTROL_NODE, tier["verify_period"], now)
     return into
+
+
+def _front_door(lab: Lab) -> dict[str, object]:
+    """The browser entry's name, and a certificate by an authority of this lab's own, made at the first call."""
+    made = lab.state / "front"
+    if not (made / "site.pem").exists():
+        made.mkdir(parents=True, exist_ok=True)
+        pki.create(made, (t.FRONT_DOOR,))
+    pem = str(made / "site.pem")
+    return {
+        "reverse_proxy_server_name": t.FRONT_DOOR,
+        "reverse_proxy_certificate_file": pem,
+        "reverse_proxy_key_file": pem,
+        "site_web_names": {lab.scenario.host: t.FRONT_DOOR},
+        "site_web_addresses": [str(address) for address in t.VPN_HOST],
+        "site_web_authority": (made / "ca.pem").read_text(encoding="utf-8"),
+    }
 
 
 def _dump(path: Path, document: object) -> None:

@@ -101,6 +101,10 @@ TIME_SERVERS = _a("198.51.100.123", "2001:db8:51::123")
 METADATA_ADDRESSES = tuple(i.ip for i in METADATA.addresses[2:]) + METADATA.owns
 NEIGHBOUR_ECHO = tuple(i.ip for i in NEIGHBOUR.addresses)
 
+# The browser entry, as peers of the VPN find it.
+FRONT_DOOR = "agent.team.example"
+VPN_HOST = _a("10.78.0.1", "fd5e:c1a0:78::1")
+
 # What the lab's resolver knows. Everything else is NXDOMAIN.
 NAMES: dict[str, tuple[Address, ...]] = {
     "allowed.example": ALLOWED_SITE,

@@ -6,6 +6,7 @@ it, `neighbour` on the host's own segment. Nothing is sent to an address that th
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ Ask = Callable[[Sequence[str]], str]
 
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 COUNTERS_BEFORE = "reach-counters-after"  # the collector's last reading, made before any other vantage is asked
+SHORT_SECONDS = 30  # the life of the session that is seen to end: long enough for the probe to come to it
 SECONDS = 240.0  # a scan has a limit of its own
 PACES = (7500, 2500, 1500)  # probes a second to each address; the next one when one was too fast for the path
 
@@ -34,6 +36,13 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
     `inside` is the host's own document; `ask` runs one command on the host as root and returns what it prints: it
     reads the firewall's counters once all probes are done. A probe that cannot be made is a problem in its document.
     """
+    documents = _scanned(host, site, inside, ask)
+    if host.name in site.web_names:  # by the tunnel that the vantage `vpn` has settled
+        documents.update(web_documents(host, site, ask))
+    return documents
+
+
+def _scanned(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask | None) -> dict[str, dict[str, Any]]:
     vantages = {name: vantage for name, vantage in site.vantages.items() if name in ("outside", "neighbour", "vpn")}
     if not vantages:
         return {}
@@ -73,6 +82,38 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
     for document in documents.values():
         document["finished"] = _now()
     return documents
+
+
+def web_documents(host: Host, site: Site, ask: Ask | None) -> dict[str, dict[str, Any]]:
+    """The document `web` of the browser entry's probe, made at the vantage `vpn` with test sessions of the gate.
+
+    The sessions' tokens are asked for over the host's own connection, handed to the probe on its standard input and
+    kept nowhere; what is left of them ends with the probe.
+    """
+    vantage = site.vantages.get("vpn")
+    if vantage is None or ask is None:
+        return {}
+    document = _empty(vantage)
+    gate = "/usr/local/sbin/clawkeep-gate"
+    try:
+        tokens = {name: ask([gate, "probe-session", "--seconds", "240"]).strip() for name in ("fresh", "logout")}
+        tokens["short"] = ask([gate, "probe-session", "--seconds", str(SHORT_SECONDS)]).strip()
+        wishes = {
+            "addresses": list(site.web_addresses),
+            "port": 443,
+            "name": site.web_names[host.name],
+            "authority": site.web_authority,
+            "sessions": tokens,
+            "short_seconds": SHORT_SECONDS,
+        }
+        document["facts"] = run_probe("clawkeep.probes.web", vantage, wishes, seconds=SECONDS)
+    except Exception as problem:  # whatever the connection raises, the other vantages stand
+        document["problems"]["probe"] = f"{type(problem).__name__}: {problem}"
+    finally:
+        with contextlib.suppress(Exception):
+            ask([gate, "probe-end"])
+    document["finished"] = _now()
+    return {"web": document}
 
 
 def _probe(document: dict[str, Any], name: str, vantage: Vantage, plan: Plan, pace: int) -> None:

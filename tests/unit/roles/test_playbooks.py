@@ -24,11 +24,7 @@ SUITE_ONLY = {
     "estate_review_days",
     "firewall_zones",
     "vpn_peer_idle_days",
-    "web_enabled",
     "web_auth_methods",
-    "web_login_rate",
-    "web_session",
-    "web_tls_versions",
     "openclaw_version_floor",
     "openclaw_integrations",
     "openclaw_integrations_max",
@@ -84,7 +80,7 @@ def test_one_host_that_fails_stops_all() -> None:
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
     before = ["preflight", "sshd", "kernel", "clock", "docker", "vpn", "egress_proxy", "firewall"]
-    assert names == [*before, "openclaw", "breakglass", "estate"]
+    assert names == [*before, "openclaw", "reverse_proxy", "breakglass", "estate"]
     assert set(names) <= set(ROLES)
 
 

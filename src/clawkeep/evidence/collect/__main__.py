@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import bypass, docker, egress, host, mounts, network, processes, proxy, vpn
+from . import bypass, docker, egress, host, mounts, network, processes, proxy, vpn, web
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -29,6 +29,7 @@ def parts() -> Dict[str, Part]:
         "network": network.collect,
         "vpn": vpn.collect,
         "proxy": proxy.collect,
+        "web": web.collect,
     }
 
 

@@ -1,0 +1,15 @@
+"""WEB-08: Cross-site requests and sockets are refused."""
+
+import pytest
+
+from clawkeep.evidence.web import Web
+
+pytestmark = pytest.mark.control("WEB-08")
+
+
+def test_requests_of_other_origins_are_refused(web: Web) -> None:
+    assert web.foreign_origins() == []
+
+
+def test_nobody_may_frame_the_pages(web: Web) -> None:
+    assert web.frameable() == []
