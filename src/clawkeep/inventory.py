@@ -66,10 +66,14 @@ class Signer(_Border):
 
 
 class Vantage(_Border):
-    """From where a probe looks: this machine as it is, or a network namespace of it called `name`."""
+    """From where a probe looks: this machine as it is, or a network namespace of it called `name`.
+
+    `store` is the folder of the log store's records, as the vantage `siem` sees it.
+    """
 
     kind: Literal["local", "netns"]
     name: str = ""
+    store: str = ""
 
 
 class Image(_Border):
@@ -96,6 +100,9 @@ class Site(_Border):
     public_endpoint6: Endpoint | None = None
     private_endpoints: tuple[Endpoint, ...] = ()
     resolvers: tuple[Address, ...] = ()
+    log_collector: str = ""
+    log_collector_name: str = ""
+    log_ca: str = ""
     vantages: Mapping[str, Vantage] = Field(default_factory=dict)
     images: tuple[Image, ...] = ()
 

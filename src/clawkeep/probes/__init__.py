@@ -33,10 +33,11 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
     `inside` is the host's own document; `ask` runs one command on the host as root and returns what it prints: it
     reads the firewall's counters once all probes are done. A probe that cannot be made is a problem in its document.
     """
+    evidence = HostEvidence(host.name, {"schema": SCHEMA, "host": host.name, "inside": inside})
+    stored = _stored(host, site, evidence)
     vantages = {name: vantage for name, vantage in site.vantages.items() if name in ("outside", "neighbour")}
     if not vantages:
-        return {}
-    evidence = HostEvidence(host.name, {"schema": SCHEMA, "host": host.name, "inside": inside})
+        return stored
     endpoints = {"ipv4": site.public_endpoint, "ipv6": site.public_endpoint6}
     known = {family: endpoint for family, endpoint in endpoints.items() if endpoint}
     documents = {name: _empty(vantage) for name, vantage in vantages.items()}
@@ -45,7 +46,7 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
     except Unmeasured as problem:
         for document in documents.values():
             document["problems"]["plan"] = f"nothing was probed: {problem}"
-        return documents
+        return {**documents, **stored}
     before = _first_counters(evidence)
     with ThreadPoolExecutor(max_workers=len(vantages)) as pool:
         jobs = [pool.submit(_probe, documents[name], name, vantages[name], plan, PACES[0]) for name in vantages]
@@ -63,7 +64,27 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
         _add_counters(document, before, after)
     for document in documents.values():
         document["finished"] = _now()
-    return documents
+    return {**documents, **stored}
+
+
+def _stored(host: Host, site: Site, evidence: HostEvidence) -> dict[str, dict[str, Any]]:
+    """What the log store has of this host's marks, asked before anything else: they have only their tier's seconds."""
+    vantage = site.vantages.get("siem")
+    if vantage is None or host.tier.settings.get("log_agent_remote", "none") == "none":
+        return {}
+    document = _empty(vantage)
+    try:
+        wishes = {
+            "store": vantage.store,
+            "marks": evidence.inside.fact("log-marks"),
+            "attempts": evidence.inside.fact("log-store-attempts"),
+            "seconds": host.tier.settings["log_agent_delivery_seconds"],
+        }
+        document["facts"] = run_probe("clawkeep.probes.siem", vantage, wishes, seconds=SECONDS)
+    except (Unmeasured, RuntimeError, ValueError) as problem:
+        document["problems"]["probe"] = str(problem)
+    document["finished"] = _now()
+    return {"siem": document}
 
 
 def _probe(document: dict[str, Any], name: str, vantage: Vantage, plan: Plan, pace: int) -> None:

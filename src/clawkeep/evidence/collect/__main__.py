@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import docker, egress, host, mounts, network, processes
+from . import docker, egress, host, logs, mounts, network, processes
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -24,6 +24,7 @@ def parts() -> Dict[str, Part]:
         "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
+        "logs": logs.collect,
         "mounts": mounts.collect,
         "network": network.collect,
     }
