@@ -8,6 +8,7 @@ from __future__ import annotations
 from clawkeep.evidence.account import Accounts
 from clawkeep.evidence.agent_paths import AgentPaths
 from clawkeep.evidence.agent_state import AgentState
+from clawkeep.evidence.audit import Audit
 from clawkeep.evidence.changes import FirewallChanges
 from clawkeep.evidence.confinement import Confinement
 from clawkeep.evidence.containers import Containers
@@ -19,6 +20,8 @@ from clawkeep.evidence.firewall import Firewall
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
 from clawkeep.evidence.listeners import Listeners
+from clawkeep.evidence.log_agent import LogAgent
+from clawkeep.evidence.log_store import LogStore
 from clawkeep.evidence.metadata import HostMetadata
 from clawkeep.evidence.mounts import Mounts
 from clawkeep.evidence.neighbour import Neighbour
@@ -36,6 +39,7 @@ SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
     "agent_paths": AgentPaths,
     "agent_state": AgentState,
+    "audit": Audit,
     "confinement": Confinement,
     "containers": Containers,
     "desktop": Desktop,
@@ -48,6 +52,8 @@ SUBJECTS: dict[str, type] = {
     "kernel": Kernel,
     "kill_plan": KillPlan,
     "listeners": Listeners,
+    "log_agent": LogAgent,
+    "log_store": LogStore,
     "mounts": Mounts,
     "neighbour": Neighbour,
     "outside": Outside,

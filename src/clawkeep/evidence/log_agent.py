@@ -82,12 +82,12 @@ class LogAgent:
     def lossy_queue(self) -> list[str]:
         """What would lose records, or fill the disk, while the store is away."""
         wrong = []
-        queues = [("the main queue", one) for kind, one in self.objects if kind == "main_queue"]
-        queues += [("the queue to the store", one) for one in self._senders()]
-        if len(queues) < 2:
-            wrong.append("a queue of the log agent is missing from its configuration")
-        for what, one in queues:
-            if not one.get("queue.filename"):
+        before = [one.get("queue.type", "") for kind, one in self.objects if kind in ("main_queue", "ruleset") and "queue.type" in one]
+        if before != ["Direct"]:
+            wrong.append("records wait in memory before they reach the spool: the main queue is not Direct")
+        for one in self._senders():
+            what = "the queue to the store"
+            if one.get("queue.type") != "Disk" or not one.get("queue.filename"):
                 wrong.append(f"{what} is in memory alone: a restart loses it")
             if not re.fullmatch(r"[1-9]\d*[kmg]", one.get("queue.maxdiskspace", "")):
                 wrong.append(f"{what} has no limit on the disk: an absent store would fill it")

@@ -46,9 +46,7 @@ SUITE_ONLY = {
     "skills_detonation_required",
     "host_dedicated_vm",
     "host_ssh_second_factor",
-    "log_agent_remote",
     "log_agent_delivery_seconds",
-    "log_agent_retention_days",
     "log_agent_alerts",
     "patching_security_days",
     "patching_openclaw_days",
@@ -83,7 +81,7 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "breakglass"]
+    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "audit", "log_agent", "breakglass"]
     assert set(names) <= set(ROLES)
 
 
