@@ -125,7 +125,11 @@ class Audit:
     def lost(self) -> list[str]:
         """Records that the kernel could not deliver since the boot."""
         count = self._state()["lost"]
-        return [] if count == "0" else [f"the kernel lost {count} audit records: raise the backlog, or find what floods it"]
+        return (
+            []
+            if count == "0"
+            else [f"the kernel lost {count} audit records: raise the backlog, or find what floods it"]
+        )
 
     def silenced(self) -> list[str]:
         """Rules that leave something out."""
@@ -144,7 +148,11 @@ class Audit:
     def unguarded(self) -> list[str]:
         """Places that protect the host, whose changes no rule records."""
         there = [place for place in GUARDED if self._known(place) != ABSENT]
-        return [f"changes of {place} are not recorded: no audit rule watches it" for place in there if not self._watches(place, "wa")]
+        return [
+            f"changes of {place} are not recorded: no audit rule watches it"
+            for place in there
+            if not self._watches(place, "wa")
+        ]
 
     def unwatched_volumes(self, root: str = "/var/lib/docker/volumes") -> list[str]:
         """That the agent's volumes are not watched, or one volume is watched instead of the folder that stays."""
@@ -201,7 +209,9 @@ class Audit:
                 if not uids:
                     wrong.append(f"a file of the agent's workspace was {step} by {who} and no record tells it")
                 elif set(uids) != {str(one.get("uid"))}:
-                    wrong.append(f"a file was {step} by uid {one.get('uid')} and recorded as uid {', '.join(sorted(uids))}")
+                    wrong.append(
+                        f"a file was {step} by uid {one.get('uid')} and recorded as uid {', '.join(sorted(uids))}"
+                    )
         return wrong
 
     def _known(self, place: str) -> str:

@@ -72,17 +72,25 @@ class LogAgent:
         for one in senders:
             argv = one.get("binary", "").split()
             if one.get("type") != "omprog" or argv[:1] != [SENDER]:
-                wrong.append(f"records leave by {one.get('type')} {one.get('target', one.get('binary', ''))}, which nobody checked")
+                wrong.append(
+                    f"records leave by {one.get('type')} {one.get('target', one.get('binary', ''))}, which nobody checked"
+                )
             elif argv != wanted:
                 wrong.append(f"records go to {' '.join(argv[1:4])} and not to {' '.join(wanted[1:4])}")
             if one.get("confirmmessages") != "on" or one.get("usetransactions") != "on":
-                wrong.append("records count as gone before the store has taken them: confirmMessages and useTransactions are off")
+                wrong.append(
+                    "records count as gone before the store has taken them: confirmMessages and useTransactions are off"
+                )
         return wrong
 
     def lossy_queue(self) -> list[str]:
         """What would lose records, or fill the disk, while the store is away."""
         wrong = []
-        before = [one.get("queue.type", "") for kind, one in self.objects if kind in ("main_queue", "ruleset") and "queue.type" in one]
+        before = [
+            one.get("queue.type", "")
+            for kind, one in self.objects
+            if kind in ("main_queue", "ruleset") and "queue.type" in one
+        ]
         if before != ["Direct"]:
             wrong.append("records wait in memory before they reach the spool: the main queue is not Direct")
         for one in self._senders():
@@ -125,7 +133,10 @@ class LogAgent:
             raise Unmeasured("no log file was found, not even the journal's")
         wrong = []
         for one in found:
-            path, mode = text(one.get("path"), "the path of a log file"), integer(one.get("mode"), "the mode of a log file")
+            path, mode = (
+                text(one.get("path"), "the path of a log file"),
+                integer(one.get("mode"), "the mode of a log file"),
+            )
             closed = path == SPOOL or path.startswith((f"{SPOOL}/", f"{CONFIG}/", "/var/log/audit"))
             if one.get("kind") == "directory" and not closed:
                 continue

@@ -56,10 +56,14 @@ class LogStore:
             if one is None:
                 wrong.append(f"what {source} records does not reach the log store")
                 continue
-            when, record = stored(text(mapping(one, f"what arrived of {source}").get("line"), "a line of the log store"))
+            when, record = stored(
+                text(mapping(one, f"what arrived of {source}").get("line"), "a line of the log store")
+            )
             late = when - float(sent[source]["at"])
             if late > seconds:
-                wrong.append(f"what {source} records reaches the log store after {late:.0f} s, the tier wants {seconds}")
+                wrong.append(
+                    f"what {source} records reaches the log store after {late:.0f} s, the tier wants {seconds}"
+                )
             if record.get("source") != source:
                 wrong.append(f"what {source} records is filed as {record.get('source')!r} at the log store")
         return wrong
@@ -70,7 +74,9 @@ class LogStore:
         wrong = []
         for source in NETWORK:
             if arrived.get(source) is not None:
-                line = text(mapping(arrived[source], f"what arrived of {source}").get("line"), "a line of the log store")
+                line = text(
+                    mapping(arrived[source], f"what arrived of {source}").get("line"), "a line of the log store"
+                )
                 if "172.30.0." not in line and "fd5e:c1a0:30:" not in line:
                     wrong.append(f"the record of {source} does not tell which container it was")
         return wrong
@@ -86,13 +92,21 @@ class LogStore:
     def strangers(self) -> list[str]:
         """Ways into the store without the host's credential, or to a store under another name."""
         found = self._attempts()
-        ways = {"plain": "plain text", "no_certificate": "no certificate", "wrong_name": "another name than the store's"}
+        ways = {
+            "plain": "plain text",
+            "no_certificate": "no certificate",
+            "wrong_name": "another name than the store's",
+        }
         return [f"the log store is spoken to with {words}" for key, words in ways.items() if found.get(key) == TAKEN]
 
     def alterable(self) -> list[str]:
         """What the host's credential can do to a record beyond adding one."""
         found = self._attempts()
-        wrong = [f"the log store takes the command {verb}" for verb in ("delete", "truncate", "overwrite") if found.get(verb) == TAKEN]
+        wrong = [
+            f"the log store takes the command {verb}"
+            for verb in ("delete", "truncate", "overwrite")
+            if found.get(verb) == TAKEN
+        ]
         word = text(found.get("mark"), "the mark of the attempts")
         lines = rows(self.outside.fact("attempt"), "what the store has of the attempts")
         kept = [(one, *stored(text(one.get("line"), "a line of the log store"))) for one in lines]
@@ -104,15 +118,31 @@ class LogStore:
         for one, when, record in kept:
             day = datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d")
             file = text(one.get("file"), "the file of a record").partition(".")[0]
-            if abs(when - float(found["at"])) > 86_400 or (str(record.get("message")) == f"past {word}" and file[:4] == "2001"):
+            if abs(when - float(found["at"])) > 86_400 or (
+                str(record.get("message")) == f"past {word}" and file[:4] == "2001"
+            ):
                 wrong.append(f"a record was added to the past: it lies under {file} and was received {day}")
         return wrong
 
-    def unalerted(self, kind: str, words: Sequence[str], seconds: int) -> list[str]:
-        """That no alert of this kind names one of the words; each has to be one that was tried a moment ago."""
+    def unalerted(self, kind: str, sources: Sequence[str]) -> list[str]:
+        """Forbidden acts of a moment ago, by the source that told of them, of which no alert of this kind tells."""
+        sent = marks(self.inside)
+        raised = rows(self.outside.fact("alerts"), "the alerts")
+        told = [json.dumps(one) for one in raised if one.get("alert") == kind]
         wrong = []
-        alerts = rows(self.outside.fact("alerts"), "the alerts")
-        for word in words:
-            if not any(one.get("alert") == kind and word in json.dumps(one) for one in alerts):
-                wrong.append(f"no alert {kind} tells of {word} within {seconds} s")
+        for source in sources:
+            if source not in sent or text(sent[source].get("tried"), f"why {source} was not tried"):
+                raise Unmeasured(f"nothing forbidden was tried that {source} would tell of")
+            word = text(sent[source].get("mark"), f"the mark of {source}")
+            if not any(word in one for one in told):
+                wrong.append(f"what {source} told a moment ago raised no alert {kind}")
         return wrong
+
+    def false_alarms(self, sources: Sequence[str]) -> list[str]:
+        """Alerts that everyday records raised."""
+        sent = marks(self.inside)
+        told = json.dumps(self.outside.fact("alerts"))
+        words = {
+            source: text(sent[source].get("mark"), f"the mark of {source}") for source in sources if source in sent
+        }
+        return [f"an everyday record of {source} raised an alert" for source, word in words.items() if word in told]

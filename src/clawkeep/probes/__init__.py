@@ -74,14 +74,16 @@ def _stored(host: Host, site: Site, evidence: HostEvidence) -> dict[str, dict[st
         return {}
     document = _empty(vantage)
     try:
+        sent = evidence.inside.fact("log-marks")
         wishes = {
             "store": vantage.store,
-            "marks": evidence.inside.fact("log-marks"),
+            "marks": sent,
+            "alerted": [sent[source]["mark"] for source in ("proxy", "system") if not sent[source]["tried"]],
             "attempts": evidence.inside.fact("log-store-attempts"),
             "seconds": host.tier.settings["log_agent_delivery_seconds"],
         }
         document["facts"] = run_probe("clawkeep.probes.siem", vantage, wishes, seconds=SECONDS)
-    except (Unmeasured, RuntimeError, ValueError) as problem:
+    except (Unmeasured, RuntimeError, ValueError, KeyError, TypeError) as problem:
         document["problems"]["probe"] = str(problem)
     document["finished"] = _now()
     return {"siem": document}

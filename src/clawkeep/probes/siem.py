@@ -1,6 +1,6 @@
 """The log store's own view: which marks of a host arrived and when, what became of attempts, which alerts were raised.
 
-Reads {"store": FOLDER, "marks": {source: {"mark", "at"}}, "attempts": {"mark"}, "seconds": S} from standard input and prints
+Reads {"store": FOLDER, "marks": {source: {"mark", "at"}}, "attempts": {"mark"}, "alerted": [words], "seconds": S} from standard input and prints
 `arrived` {source: {"received", "source", "line"} or null}, `attempt` [lines in the order of the store], `alerts` [objects]
 and `chain` (what clawkeep-log-digest verify says, or why it was not asked). Waits for what is missing, at most S seconds after it
 was sent. Only lines that hold a mark are looked at.
@@ -55,7 +55,10 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
     limit = max((float(one["at"]) for one in sent.values()), default=0) + float(wishes["seconds"]) + PATIENCE
     while True:
         found = holding(store, words | ({tried} if tried else set()))
-        if all(found[word] for word in words) or time.time() > limit:
+        raised = json.dumps(alerts(store))
+        if time.time() > limit or (
+            all(found[word] for word in words) and all(str(word) in raised for word in wishes.get("alerted", ()))
+        ):
             break
         time.sleep(1.0)
     return {

@@ -81,7 +81,17 @@ def test_one_host_that_fails_stops_all() -> None:
 
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
-    assert names == ["preflight", "sshd", "kernel", "docker", "firewall", "openclaw", "audit", "log_agent", "breakglass"]
+    assert names == [
+        "preflight",
+        "sshd",
+        "kernel",
+        "docker",
+        "firewall",
+        "openclaw",
+        "audit",
+        "log_agent",
+        "breakglass",
+    ]
     assert set(names) <= set(ROLES)
 
 

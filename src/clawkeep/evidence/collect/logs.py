@@ -28,7 +28,14 @@ AUDIT_SECONDS = 10.0
 UNITS = ("clawkeep-log.service", "clawkeep-log-openclaw.service", "auditd.service")
 PLACES = (
     *("/etc", "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/docker"),
-    *("/usr/bin/docker", "/usr/sbin/dockerd", "/usr/bin/containerd", "/usr/sbin/runc", "/etc/clawkeep", "/usr/local/sbin"),
+    *(
+        "/usr/bin/docker",
+        "/usr/sbin/dockerd",
+        "/usr/bin/containerd",
+        "/usr/sbin/runc",
+        "/etc/clawkeep",
+        "/usr/local/sbin",
+    ),
     *("/etc/systemd", "/etc/audit", "/root", "/run/docker.sock", VOLUMES),
 )
 PRIVATE = (
@@ -44,8 +51,13 @@ def collect(rec: Recorder) -> None:
     rec.run("auditctl-state", ["auditctl", "-s"])
     rec.note("audit-places", {path: kind(path) for path in PLACES})
     rec.run("journald-config", ["systemd-analyze", "cat-config", "systemd/journald.conf"])
-    rec.run("log-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,ExecStart", "--", *UNITS])
-    rec.note("log-files", [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen])
+    rec.run(
+        "log-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,ExecStart", "--", *UNITS]
+    )
+    rec.note(
+        "log-files",
+        [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen],
+    )
     rec.note("audit-canary", canary(rec))
     if rec.parameters.get("tier", {}).get("log_agent_remote", "none") != "none":
         rec.run("log-agent-check", ["/usr/sbin/rsyslogd", "-N1", "-f", CONFIG], timeout=60)
@@ -155,10 +167,15 @@ def marks(rec: Recorder) -> Dict[str, Any]:
         "auth": lambda word: say(["logger", "-p", "authpriv.notice", "-t", "sudo", word]),
         "audit": lambda word: say(["auditctl", "-m", word]),
         "kernel": lambda word: kmsg("clawkeep-mark " + word),
-        "firewall": lambda word: kmsg("clawkeep-forward mark=%s IN=clawkeep0 SRC=172.30.0.2 DST=192.0.2.1 PROTO=TCP DPT=9" % word),
+        "firewall": lambda word: kmsg(
+            "clawkeep-forward mark=%s IN=clawkeep0 SRC=172.30.0.2 DST=192.0.2.1 PROTO=TCP DPT=9" % word
+        ),
         "resolver": lambda word: inside(rec, ["getent", "ahosts", word + ".mark.invalid"]),
-        "proxy": lambda word: inside(rec, ["curl", "-sS", "-m", "10", "-x", "http://172.30.0.1:3128", "http://%s.mark.invalid/" % word]),
+        "proxy": lambda word: inside(
+            rec, ["curl", "-sS", "-m", "10", "-x", "http://172.30.0.1:3128", "http://%s.mark.invalid/" % word]
+        ),
         "openclaw": lambda word: openclaw(rec, word),
+        "system": lambda word: refused(int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000)), "/root/" + word),
     }
     found = {}
     for source, send in senders.items():
@@ -173,7 +190,21 @@ def say(argv: List[str]) -> str:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
         return str(problem)[:200]
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["status %d" % done.returncode])[-1][:200]
+    return (
+        "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["status %d" % done.returncode])[-1][:200]
+    )
+
+
+def refused(uid: int, path: str) -> str:
+    """Open a file as the account, which must be refused; why it was not, or empty."""
+    program = (
+        "import os,sys; u=int(sys.argv[1]); os.setgroups([]); os.setresgid(u,u,u); os.setresuid(u,u,u)\n"
+        "try: os.open(sys.argv[2], os.O_RDONLY)\nexcept PermissionError: sys.exit(0)\nexcept OSError: sys.exit(3)\nsys.exit(4)"
+    )
+    done = subprocess.run(
+        [sys.executable or "python3", "-I", "-S", "-c", program, str(uid), path], timeout=30, check=False
+    )
+    return "" if done.returncode == 0 else "it was not refused for want of permission (status %d)" % done.returncode
 
 
 def kmsg(text: str) -> str:
@@ -223,7 +254,10 @@ def attempts(rec: Recorder) -> Dict[str, Any]:
     word = "ckmark" + secrets.token_hex(10)
     first = '{"schema":1,"id":"%s","source":"attempt","message":"first %s"}' % (word, word)
     again = '{"schema":1,"id":"%s","source":"attempt","message":"again %s"}' % (word, word)
-    past = '{"schema":1,"id":"%s-past","time":"2001-01-01T00:00:00+00:00","source":"attempt","message":"past %s"}' % (word, word)
+    past = '{"schema":1,"id":"%s-past","time":"2001-01-01T00:00:00+00:00","source":"attempt","message":"past %s"}' % (
+        word,
+        word,
+    )
     found: Dict[str, Any] = {"mark": word, "at": time.time()}
     own = lambda: context(TLS + "/host.pem", TLS + "/host.key")  # noqa: E731
     found["append"] = converse(host, number, name, own, [("syslog", first), ("syslog", again), ("syslog", past)])

@@ -3,7 +3,9 @@
 import pytest
 
 from clawkeep.evidence.log_agent import LogAgent
+from clawkeep.evidence.log_store import LogStore
 from clawkeep.inventory import Site
+from clawkeep.tiers import Tier
 
 pytestmark = pytest.mark.control("LOG-05")
 
@@ -28,3 +30,16 @@ def test_every_source_is_read_and_redacted(log_agent: LogAgent) -> None:
 
 def test_the_spool_is_roots_alone(log_agent: LogAgent) -> None:
     assert log_agent.open_files() == []
+
+
+SOURCES = ("journal", "auth", "audit", "kernel", "openclaw")
+
+
+@pytest.mark.vantage("siem")
+def test_a_mark_of_every_source_arrives_in_time(log_store: LogStore, tier: Tier) -> None:
+    assert log_store.missing(SOURCES, tier["log_agent_delivery_seconds"]) == []
+
+
+@pytest.mark.vantage("siem")
+def test_the_store_speaks_to_nobody_without_a_certificate(log_store: LogStore) -> None:
+    assert log_store.strangers() == []
