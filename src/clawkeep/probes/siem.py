@@ -1,9 +1,9 @@
 """The log store's own view: which marks of a host arrived and when, what became of attempts, which alerts were raised.
 
-Reads {"store": FOLDER, "marks": {source: {"mark", "at"}}, "attempts": {"mark"}, "alerted": [words], "seconds": S} from standard input and prints
-`arrived` {source: {"received", "source", "line"} or null}, `attempt` [lines in the order of the store], `alerts` [objects]
-and `chain` (what clawkeep-log-digest verify says, or why it was not asked). Waits for what is missing, at most S seconds after it
-was sent. Only lines that hold a mark are looked at.
+Reads {"store": FOLDER, "marks": {source: {"mark", "at"}}, "attempts": {"mark"}, "alerted": [words], "seconds": S} from
+standard input and prints `arrived` {source: {"file", "line"} or null}, `attempt` [lines in the order of the store],
+`alerts` [objects] and `modes` {name: octal}. Waits for what is missing, at most S seconds and some after it was sent.
+Only lines that hold a mark are looked at.
 """
 
 from __future__ import annotations
