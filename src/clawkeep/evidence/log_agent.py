@@ -1,4 +1,4 @@
-"""The log agent on the host: where it sends, how it knows whom it sends to, what it reads, and who can read its spool."""
+"""The log agent on the host: where it sends and to whom, what it reads, and who can read its spool."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LogAgent:
             argv = one.get("binary", "").split()
             if one.get("type") != "omprog" or argv[:1] != [SENDER]:
                 wrong.append(
-                    f"records leave by {one.get('type')} {one.get('target', one.get('binary', ''))}, which nobody checked"
+                    f"records leave by {one.get('type')} {one.get('target', one.get('binary', ''))}, which nobody checked"  # noqa: E501
                 )
             elif argv != wanted:
                 wrong.append(f"records go to {' '.join(argv[1:4])} and not to {' '.join(wanted[1:4])}")

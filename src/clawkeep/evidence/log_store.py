@@ -1,4 +1,4 @@
-"""What the log store has of this host: which marks arrived in time, what attempts did to it, which alerts were raised."""
+"""What the log store has of this host: marks that arrived, what attempts did to it, alerts that were raised."""
 
 from __future__ import annotations
 

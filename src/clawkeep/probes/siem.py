@@ -62,7 +62,7 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
             break
         time.sleep(1.0)
     return {
-        "arrived": {name: (found[str(one["mark"])] or [None])[0] for name, one in sent.items()},
+        "arrived": {name: next(iter(found[str(one["mark"])]), None) for name, one in sent.items()},
         "attempt": found.get(tried, []),
         "alerts": alerts(store),
         "modes": {path.name: oct(path.stat().st_mode & 0o7777) for path in sorted(store.glob("*"))[:50]},

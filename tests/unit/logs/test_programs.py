@@ -8,13 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.unit.roles.tools import load
 
 redactor = load("log_agent", "clawkeep-log-redact")
 digest = load("log_collector", "clawkeep-log-digest")
 alerter = load("log_collector", "clawkeep-log-alert")
-SECRET = "clawkeep-canary-0123456789abcdef0123"
+SECRET = "clawkeep-canary-0123456789abcdef0123"  # noqa: S105 - a dummy
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def wrong(base: Path, head: str | None = None) -> list[str]:
 
 
 def test_the_chain_tells_of_every_change(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digest, "seal", lambda path: None)
+    monkeypatch.setattr(digest, "seal", lambda _: None)
     closed = digest.close(store / "store", store / "chain", store / "key", "2026-01-03")
     assert closed["closed"] == 2
     assert wrong(store, closed["head"]) == []

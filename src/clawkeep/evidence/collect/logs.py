@@ -1,7 +1,7 @@
 """How the host records and sends: audit rules, files, the log agent, and one mark per source sent on its way.
 
-A mark is a random word that is emitted once through each source. What arrived of it is asked at the log store, by its own
-vantage (clawkeep.probes.siem); here it is only sent, with the time.
+A mark is a random word that is emitted once through each source. What arrived of it is asked at the log store, by its
+own vantage (clawkeep.probes.siem); here it is only sent, with the time.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def refused(uid: int, path: str) -> str:
     """Open a file as the account, which must be refused; why it was not, or empty."""
     program = (
         "import os,sys; u=int(sys.argv[1]); os.setgroups([]); os.setresgid(u,u,u); os.setresuid(u,u,u)\n"
-        "try: os.open(sys.argv[2], os.O_RDONLY)\nexcept PermissionError: sys.exit(0)\nexcept OSError: sys.exit(3)\nsys.exit(4)"
+        "try: os.open(sys.argv[2], os.O_RDONLY)\nexcept PermissionError: sys.exit(0)\nexcept OSError: sys.exit(3)\nsys.exit(4)"  # noqa: E501
     )
     done = subprocess.run(
         [sys.executable or "python3", "-I", "-S", "-c", program, str(uid), path], timeout=30, check=False
