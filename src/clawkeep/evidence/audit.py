@@ -23,7 +23,7 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule as `auditctl -l` prints it: `action` is `always`, `never` or `watch`; fields as NAME -> {OPERATOR VALUE}."""
+    """One rule of `auditctl -l`: `action` is `always`, `never` or `watch`; fields as NAME -> {OPERATOR VALUE}."""
 
     line: str
     action: str

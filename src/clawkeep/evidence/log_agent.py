@@ -25,7 +25,7 @@ OBJECT = re.compile(r"\b(global|main_queue|module|input|action|template|ruleset)
 
 @dataclass(frozen=True)
 class LogAgent:
-    """The agent as it is set and as it runs. Source: its configuration, rsyslogd's own check of it, systemd, file modes."""
+    """The agent as it is set and runs. Source: its configuration, rsyslogd's check of it, systemd, file modes."""
 
     document: Document
     objects: tuple[tuple[str, Mapping[str, str]], ...]

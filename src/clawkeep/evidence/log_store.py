@@ -18,7 +18,7 @@ TAKEN = "taken"
 
 
 def stored(line: str) -> tuple[float, Mapping[str, Any]]:
-    """When the store received a line (seconds since the epoch) and the record in it; raises Unmeasured when it is neither."""
+    """When the store received a line (seconds since the epoch) and the record in it; else Unmeasured."""
     try:
         whole = json.loads(line)
         when = datetime.fromisoformat(str(whole["received"]).replace("Z", "+00:00")).timestamp()

@@ -46,7 +46,7 @@ PRIVATE = (
 
 
 def collect(rec: Recorder) -> None:
-    """Read how logging is set, then try it: the agent's and root's change of a file, and a mark through every source."""
+    """Read how logging is set, then try it: changes of a file by agent and root, a mark through every source."""
     rec.run("auditctl-rules", ["auditctl", "-l"])
     rec.run("auditctl-state", ["auditctl", "-s"])
     rec.note("audit-places", {path: kind(path) for path in PLACES})
@@ -81,7 +81,7 @@ def kind(path: str) -> str:
 
 
 def canary(rec: Recorder) -> Dict[str, Any]:
-    """Make, change, rename and remove a file in the agent's workspace, as the agent and as root; and what of it was recorded.
+    """Make, change, rename and remove a file in the agent's workspace, as agent and as root; what was recorded of it.
 
     `{"agent": {"nonce", "tried": why it could not be | "", "names": {name: [uids]}}, "root": the same}`.
     """
