@@ -73,12 +73,14 @@ class Vantage(_Border):
     """From where a probe looks: this machine as it is, or a network namespace of it called `name`.
 
     At the vantage `vpn`, `tunnel` is the WireGuard interface by which it comes in, as the device `device` of vpn_peers.
+    `store` is the folder of the log store's records, as the vantage `siem` sees it.
     """
 
     kind: Literal["local", "netns"]
     name: str = ""
     tunnel: str = ""
     device: str = ""
+    store: str = ""
 
 
 class EgressDomain(_Border):
@@ -153,6 +155,9 @@ class Site(_Border):
     resolvers: tuple[Address, ...] = ()
     egress_domains: tuple[EgressDomain, ...] = ()
     egress_probes: EgressProbes = EgressProbes()
+    log_collector: str = ""
+    log_collector_name: str = ""
+    log_ca: str = ""
     vantages: Mapping[str, Vantage] = Field(default_factory=dict)
     web_names: Mapping[str, str] = Field(default_factory=dict)
     web_addresses: tuple[Address, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from clawkeep.evidence.account import Accounts
 from clawkeep.evidence.agent_paths import AgentPaths
 from clawkeep.evidence.agent_state import AgentState
+from clawkeep.evidence.audit import Audit
 from clawkeep.evidence.bypass import Bypass
 from clawkeep.evidence.changes import FirewallChanges
 from clawkeep.evidence.clock import Clock
@@ -25,6 +26,8 @@ from clawkeep.evidence.host_egress import HostEgress
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
 from clawkeep.evidence.listeners import Listeners
+from clawkeep.evidence.log_agent import LogAgent
+from clawkeep.evidence.log_store import LogStore
 from clawkeep.evidence.metadata import HostMetadata
 from clawkeep.evidence.mounts import Mounts
 from clawkeep.evidence.neighbour import Neighbour
@@ -47,6 +50,7 @@ SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
     "agent_paths": AgentPaths,
     "agent_state": AgentState,
+    "audit": Audit,
     "bypass": Bypass,
     "clock": Clock,
     "colleague": Colleague,
@@ -66,6 +70,8 @@ SUBJECTS: dict[str, type] = {
     "kernel": Kernel,
     "kill_plan": KillPlan,
     "listeners": Listeners,
+    "log_agent": LogAgent,
+    "log_store": LogStore,
     "mounts": Mounts,
     "neighbour": Neighbour,
     "outside": Outside,

@@ -36,17 +36,18 @@ def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask |
     `inside` is the host's own document; `ask` runs one command on the host as root and returns what it prints: it
     reads the firewall's counters once all probes are done. A probe that cannot be made is a problem in its document.
     """
-    documents = _scanned(host, site, inside, ask)
+    evidence = HostEvidence(host.name, {"schema": SCHEMA, "host": host.name, "inside": inside})
+    documents = _stored(host, site, evidence)
+    documents.update(_scanned(host, site, evidence, ask))
     if host.name in site.web_names:  # by the tunnel that the vantage `vpn` has settled
         documents.update(web_documents(host, site, ask))
     return documents
 
 
-def _scanned(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask | None) -> dict[str, dict[str, Any]]:
+def _scanned(host: Host, site: Site, evidence: HostEvidence, ask: Ask | None) -> dict[str, dict[str, Any]]:
     vantages = {name: vantage for name, vantage in site.vantages.items() if name in ("outside", "neighbour", "vpn")}
     if not vantages:
         return {}
-    evidence = HostEvidence(host.name, {"schema": SCHEMA, "host": host.name, "inside": inside})
     endpoints = {"ipv4": site.public_endpoint, "ipv6": site.public_endpoint6}
     known = {family: endpoint for family, endpoint in endpoints.items() if endpoint}
     documents = {name: _empty(vantage) for name, vantage in vantages.items()}
@@ -82,6 +83,28 @@ def _scanned(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask 
     for document in documents.values():
         document["finished"] = _now()
     return documents
+
+
+def _stored(host: Host, site: Site, evidence: HostEvidence) -> dict[str, dict[str, Any]]:
+    """What the log store has of this host's marks, asked before anything else: they have only their tier's seconds."""
+    vantage = site.vantages.get("siem")
+    if vantage is None or host.tier.settings.get("log_agent_remote", "none") == "none":
+        return {}
+    document = _empty(vantage)
+    try:
+        sent = evidence.inside.fact("log-marks")
+        wishes = {
+            "store": vantage.store,
+            "marks": sent,
+            "alerted": [sent[source]["mark"] for source in ("proxy", "system") if not sent[source]["tried"]],
+            "attempts": evidence.inside.fact("log-store-attempts"),
+            "seconds": host.tier.settings["log_agent_delivery_seconds"],
+        }
+        document["facts"] = run_probe("clawkeep.probes.siem", vantage, wishes, seconds=SECONDS)
+    except (Unmeasured, RuntimeError, ValueError, KeyError, TypeError) as problem:
+        document["problems"]["probe"] = str(problem)
+    document["finished"] = _now()
+    return {"siem": document}
 
 
 def web_documents(host: Host, site: Site, ask: Ask | None) -> dict[str, dict[str, Any]]:

@@ -43,9 +43,7 @@ SUITE_ONLY = {
     "skills_detonation_required",
     "host_dedicated_vm",
     "host_ssh_second_factor",
-    "log_agent_remote",
     "log_agent_delivery_seconds",
-    "log_agent_retention_days",
     "log_agent_alerts",
     "patching_security_days",
     "patching_openclaw_days",
@@ -80,7 +78,7 @@ def test_one_host_that_fails_stops_all() -> None:
 def test_the_order_of_the_roles_is_fixed() -> None:
     names = [role["role"] for role in play()["roles"]]
     before = ["preflight", "sshd", "kernel", "clock", "docker", "vpn", "egress_proxy", "firewall"]
-    assert names == [*before, "openclaw", "reverse_proxy", "breakglass", "estate"]
+    assert names == [*before, "openclaw", "reverse_proxy", "audit", "log_agent", "breakglass", "estate"]
     assert set(names) <= set(ROLES)
 
 

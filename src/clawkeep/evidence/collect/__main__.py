@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import bypass, docker, egress, host, mounts, network, processes, proxy, vpn, web
+from . import bypass, docker, egress, host, logs, mounts, network, processes, proxy, vpn, web
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -25,6 +25,7 @@ def parts() -> Dict[str, Part]:
         "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
+        "logs": logs.collect,
         "mounts": mounts.collect,
         "network": network.collect,
         "vpn": vpn.collect,
