@@ -118,10 +118,9 @@ class Node:
         return self.lab.root(f"systemctl show --value --property={name} {unit}").strip()
 
     def hasten(self) -> None:
-        """Let the timer fire each minute, or as soon after a run's end."""
+        """Give the timer, which must be stopped, a start each minute, or as soon after a run's end."""
         folder = "/etc/systemd/system/clawkeep-verify.timer.d"
         self.lab.root(f"mkdir -p {folder} && printf %s '{EVERY_MINUTE}' > {folder}/lab.conf && systemctl daemon-reload")
-        self.lab.root("systemctl restart clawkeep-verify.timer")
 
     def rest(self) -> None:
         """Stop the timer, and wait for the end of what it started."""
@@ -139,7 +138,7 @@ def site(lab: Lab, folder: Path) -> Path:
     """The inventory of a site whose only host verifies itself: the lab's, seen from the host."""
     shutil.copytree(lab.inventory, folder)
     groups = yaml.safe_load((lab.inventory / "hosts.yml").read_text(encoding="utf-8"))
-    (((name, from_here),),) = (groups[lab.scenario]["hosts"].items() for _ in "x")
+    ((name, from_here),) = groups[lab.scenario]["hosts"].items()
     from_itself = {"ansible_host": SELF, "ansible_user": ADMIN, "ansible_become": True}
     hosts = {lab.scenario: {"hosts": {name: from_itself}}, CONTROL: {"hosts": {NODE: from_here}}}
     facts = yaml.safe_load((lab.inventory / "group_vars" / "all.yml").read_text(encoding="utf-8"))
@@ -206,7 +205,9 @@ def test_nobody_else_reads_what_the_node_keeps(node: Node) -> None:
 
 def test_the_timer_fires_by_itself_and_people_are_told(node: Node) -> None:
     known, since = len(node.ledger().attempts), len(node.mails())
+    node.rest()
     node.hasten()
+    node.lab.root("systemctl start clawkeep-verify.timer")
     node.await_mail(NODE, since, 2 * RUN_SECONDS, times=2)
     node.rest()
     told, after = node.mails()[since:], node.ledger()
@@ -256,8 +257,8 @@ def _counts(lines: list[str]) -> dict[str, int]:
 
 def test_a_stopped_timer_is_shouted_about_until_a_run_counts_again(node: Node) -> None:
     """The watch's own timer finds out: nobody starts it, and nobody asks."""
-    node.hasten()
     node.rest()
+    node.hasten()
     since, before = len(node.mails()), node.ledger()
     age = before.last_complete.finished if before.last_complete else before.established
     node.pass_days(OVERDUE_DAYS)
