@@ -192,7 +192,9 @@ def test_systemd_confines_each_service(node: Node) -> None:
 
 def test_nobody_else_reads_what_the_node_keeps(node: Node) -> None:
     """Neither the keys nor the inventory, settings and reports: an administrator of the host without sudo, too."""
-    open_to_all = f"find {STATE} /etc/clawkeep-verifier -perm /o=rwx ! -type l ! -path '{STATE}/metrics*'"
+    open_to_all = (
+        f"find {STATE} /etc/clawkeep-verifier -perm /o=rwx ! -type l ! -name '*.pub' ! -path '{STATE}/metrics*'"
+    )
     assert node.lab.root(open_to_all).split() == [STATE]  # others pass through it to the metrics
     assert node.lab.root(f"stat --format=%a {STATE}").strip() == "711"
     kept = ("keys/ssh", "keys/evidence", "schedule.json", "runs")
