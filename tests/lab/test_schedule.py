@@ -48,6 +48,7 @@ PLAY_SECONDS = 1800
 RUN_SECONDS = 900
 # The watch is put off by up to a minute.
 WATCH_SECONDS = 300
+PASSES = 20  # at least: what is proved from inside alone
 OVERDUE_DAYS = 11  # one period is a week here, and people are told after one and a half
 
 EVERY_MINUTE = """\
@@ -219,8 +220,8 @@ def test_the_timer_fires_by_itself_and_people_are_told(node: Node) -> None:
     kept = set(node.lab.root(f"ls {STATE}/runs").split())
     assert {one.name for one in attempts} <= kept
 
-    starts = node.lab.root("journalctl -u clawkeep-verify.service -o json --output-fields=INVOCATION_ID,JOB_TYPE")
-    begun = {json.loads(line).get("INVOCATION_ID") for line in starts.splitlines()}
+    said = node.lab.root("journalctl -u clawkeep-verify.service -o json --output-fields=_SYSTEMD_INVOCATION_ID")
+    begun = {json.loads(line).get("_SYSTEMD_INVOCATION_ID") for line in said.splitlines()}
     assert len({one.invocation for one in attempts}) == len(attempts)
     assert {one.invocation for one in attempts} <= begun
 
@@ -232,7 +233,7 @@ def test_the_timer_fires_by_itself_and_people_are_told(node: Node) -> None:
         assert attempt.exit_status == report["exit_status"]
         assert [host["reached"] for host in report["hosts"]] == [True]
         counts = Counter(row["status"] for row in report["results"])
-        assert counts["pass"] > 30, counts
+        assert counts["pass"] >= PASSES, counts
         subject = mail["Subject"].removeprefix("[clawkeep] ")
         assert f"exit status {attempt.exit_status}" in subject
         assert "1 of 1 hosts measured" in subject
