@@ -265,9 +265,10 @@ def test_a_stopped_timer_is_shouted_about_until_a_run_counts_again(node: Node) -
     """The watch's own timer finds out: nobody starts it, and nobody asks."""
     node.rest()
     node.hasten()
-    since, before = len(node.mails()), node.ledger()
-    age = before.last_complete.finished if before.last_complete else before.established
+    since = len(node.mails())
     node.pass_days(OVERDUE_DAYS)
+    before = node.ledger()
+    age = before.last_complete.finished if before.last_complete else before.established
     (alarm,) = node.await_mail("verification has stopped", since, WATCH_SECONDS)
     text = alarm.get_content()
     assert age in text or "no run has counted" in text
