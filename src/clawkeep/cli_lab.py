@@ -45,7 +45,8 @@ def ssh(
     command: Annotated[list[str] | None, typer.Argument(help="One word is a shell's text.", metavar="[CMD]...")] = None,
 ) -> None:
     """Open a root shell on the host, or run a command with stdin passed through and its exit status returned."""
-    raise typer.Exit(labs.shell(state.lab(scenario), command or []))
+    words = command or []
+    raise typer.Exit(labs.shell(state.lab(scenario), words[1:] if words[:1] == ["--"] else words))
 
 
 @app.command()

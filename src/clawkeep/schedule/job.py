@@ -26,7 +26,7 @@ from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.transport import SSH_OPTIONS
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
-from clawkeep.schedule import ledger, metrics, summary
+from clawkeep.schedule import files, ledger, metrics, summary
 from clawkeep.schedule.config import Config
 from clawkeep.schedule.ledger import NAME, Attempt, Ledger
 from clawkeep.schedule.notice import Level
@@ -62,7 +62,7 @@ def run(config: Config, *, program: Sequence[str] = PROGRAM, now: Callable[[], s
 def _alone(config: Config) -> Iterator[None]:
     """One run at a time: two would write over each other's evidence."""
     try:
-        lock = (config.state / "run.lock").open("w")
+        lock = files.lock(config.state / "run.lock")
     except OSError as problem:
         raise ClawkeepError(f"{config.state} cannot be written: {problem.strerror}") from None
     with lock:

@@ -195,7 +195,7 @@ def _save(path: Path, ledger: Ledger) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     try:
-        lock = path.with_suffix(".lock").open("w")
+        lock = files.lock(path.with_suffix(".lock"))
     except OSError as problem:
         raise ClawkeepError(f"the ledger {path} cannot be locked: {problem.strerror}") from None
     with lock:

@@ -56,6 +56,19 @@ def test_a_change_that_breaks_changes_nothing(path: Path) -> None:
     ledger.change(path, lambda known: known)  # and the lock is free
 
 
+def test_nobody_else_can_hold_the_lock(tmp_path: Path) -> None:
+    """Whoever may open a file may lock it, and then neither the run nor the watch would ever go on."""
+    before = os.umask(0)
+    try:
+        ledger.establish(tmp_path / ledger.FILE, "watcher", "daily", BEGIN)
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "schedule.json": 0o600,
+        "schedule.lock": 0o600,
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
