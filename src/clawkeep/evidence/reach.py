@@ -13,6 +13,7 @@ from typing import Any
 
 from clawkeep.evidence.counters import Growth
 from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.untrusted import rows
 from clawkeep.verdict import Unmeasured
 
 METADATA = "169.254.169.254"
@@ -224,7 +225,8 @@ class Reach:
 
 
 def _proxied(container: Any) -> bool:
-    return any(one.get("status") == 200 and one.get("served") is True for one in container.get("proxied") or ())
+    tried = rows(container.get("proxied", ()), "the approved name that was asked of the proxy")
+    return any(one.get("status") == 200 and one.get("served") is True for one in tried)
 
 
 def _probes(records: Any) -> tuple[Probe, ...]:
