@@ -39,6 +39,10 @@ lint:
 unit:
 	pytest -q -n auto --dist loadfile
 
+.PHONY: kernel
+kernel: setup-lab ## Evaluator and probes against this machine's kernel, in namespaces of their own; root, a minute
+	pytest -q tests/kernel -m kernel
+
 .PHONY: browser
 browser: setup-lab ## The HTML report in headless Chromium, hostile text and all; a minute, no host
 	pytest -q tests/browser -m browser

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from clawkeep import frameworks
+from clawkeep import frameworks, safe_yaml
 from clawkeep.errors import ClawkeepError
 from clawkeep.errors import sentence as sentence  # the border's modules take it from here
 
@@ -87,7 +87,7 @@ def read_page(path: Path) -> Control:
     if len(parts) != 3 or parts[0]:
         raise ClawkeepError(f"{path} must begin with front matter between two lines of `---`")
     try:
-        page = _FrontMatter.model_validate(yaml.safe_load(parts[1]))
+        page = _FrontMatter.model_validate(safe_yaml.load(parts[1]))
     except yaml.YAMLError as problem:
         raise ClawkeepError(f"{path}: the front matter is not YAML: {' '.join(str(problem).split())}") from None
     except ValidationError as problem:

@@ -126,6 +126,7 @@ def run_suite(evaluation: Evaluation, suite: Sequence[Path], root: Path) -> None
         raise ClawkeepError(f"there is no conformance suite below {root}/tests")
     options = [
         f"--rootdir={root}",
+        f"--confcutdir={root}",  # neither lists the folders above the checkout nor runs a conftest.py that lies there
         f"-c{os.devnull}",
         "--import-mode=importlib",
         "--strict-markers",

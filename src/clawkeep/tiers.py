@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from clawkeep import safe_yaml
 from clawkeep.errors import ClawkeepError
 
 PREFIX = "tier"
@@ -64,7 +65,7 @@ def load(folder: Path) -> dict[str, Tier]:
     found = []
     for path in sorted(folder.glob(f"{PREFIX}*.yml")):
         try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            settings = safe_yaml.load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
             raise ClawkeepError(f"{path} cannot be read as YAML: {_line(problem)}") from None
         found.append(parse(path.stem, settings, str(path)))

@@ -13,6 +13,7 @@ import jsonpatch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from clawkeep import safe_yaml
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.observation import Observation
@@ -80,7 +81,7 @@ class _File(BaseModel):
 def read(path: Path) -> Sabotage:
     """The sabotage that `path` declares; raises ClawkeepError naming the file and what is wrong with it."""
     try:
-        declared = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        declared = _File.model_validate(safe_yaml.load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ClawkeepError(f"{path} cannot be read as YAML: {' '.join(str(problem).split())}") from None
     except ValidationError as problem:

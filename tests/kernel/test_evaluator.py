@@ -1,6 +1,7 @@
 """The evaluator against the kernel: random rulesets, real datagrams, the same verdicts.
 
-Needs root: three network namespaces of this test's own, a router between a sender and a receiver, hold everything.
+`pytest tests/kernel -m kernel`, as root: three network namespaces of this test's own, a router between a sender and a
+receiver, hold everything.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from clawkeep.evidence.netfilter.model import read_tables
 from clawkeep.evidence.netfilter.packet import Packet, Surroundings
 from clawkeep.evidence.netfilter.travel import ACCEPT, DROP, Traveller
 
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")]
+pytestmark = pytest.mark.kernel
 
 SENDER, ROUTER, RECEIVER = (f"ck-net-{os.getpid()}-{role}" for role in ("sender", "router", "receiver"))
 SOURCES = {4: ("198.51.100.2", "198.51.100.99"), 6: ("2001:db8:1::2", "2001:db8:1::99")}

@@ -2,6 +2,7 @@
 
 The host translates 127.0.0.1:18789 to the container for packets from anywhere, as an engine before 28.0 does. The
 neighbour also plays the world behind the host: a public endpoint, a private one and a metadata service.
+`pytest tests/kernel -m kernel`, as root; they fail where a tool is missing, and are never skipped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from clawkeep.evidence.collect.egress import SPELLINGS
 from clawkeep.evidence.collect.namespaces import in_network_of, same_network
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.reach import Reach
+
+pytestmark = pytest.mark.kernel
 
 NEIGHBOUR, HOST, CONTAINER = (f"ck-exp-{os.getpid()}-{name}" for name in ("n", "h", "c"))
 
@@ -104,7 +107,7 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Pop
     """The three namespaces with their servers; the value is the container's process."""
     missing = [tool for tool in ("ip", "nft", "nmap", "ss") if shutil.which(tool) is None]
     if os.geteuid() != 0 or missing:
-        pytest.skip(f"needs root and tools to make a segment ({', '.join(missing) or 'not root'})")
+        pytest.fail(f"a segment needs root and its tools: {', '.join(missing) or 'this is not root'}", pytrace=False)
     program = tmp_path_factory.mktemp("server") / "server.py"
     program.write_text(SERVER)
     with contextlib.ExitStack() as stack:

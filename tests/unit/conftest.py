@@ -1,0 +1,49 @@
+"""What all unit tests share: Ansible is asked once for each inventory, for it takes most of a second to start."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clawkeep import inventory
+from clawkeep.repo import Repo
+
+Listing = dict[str, Any]
+VARS = ("group_vars", "host_vars")
+
+
+@pytest.fixture(scope="session")
+def asked_once() -> Callable[[Path, Repo, str | None], Listing]:
+    """`inventory._list` that remembers by content what Ansible reads; what it refuses is asked again."""
+    ask, known = inventory._list, {}
+
+    def listing(source: Path, checkout: Repo, limit: str | None) -> Listing:
+        beside = source if source.is_dir() else source.parent
+        roots = [source, *(folder / name for folder in (beside, checkout.playbooks) for name in VARS)]
+        key = (
+            limit,
+            tuple(content(root) for root in roots),
+            content(checkout.root / "ansible.cfg"),
+            tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith("ANSIBLE_"))),
+        )
+        if key not in known:
+            known[key] = ask(source, checkout, limit)
+        return copy.deepcopy(known[key])
+
+    return listing
+
+
+def content(root: Path) -> tuple[tuple[str, int, bytes], ...]:
+    """Name, mode and bytes of every file at and below `root`; nothing when there is none."""
+    paths = sorted(root.rglob("*")) if root.is_dir() else [root]
+    return tuple((str(p.relative_to(root.parent)), p.stat().st_mode, p.read_bytes()) for p in paths if p.is_file())
+
+
+@pytest.fixture(autouse=True)
+def _one_listing(monkeypatch: pytest.MonkeyPatch, asked_once: Callable[[Path, Repo, str | None], Listing]) -> None:
+    monkeypatch.setattr(inventory, "_list", asked_once)
