@@ -1,4 +1,4 @@
-"""The role templates' renderer, for this folder too."""
+"""The role templates' renderer, for these tests too."""
 
 from tests.unit.roles.conftest import render
 

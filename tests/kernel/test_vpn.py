@@ -29,13 +29,11 @@ from clawkeep.lab.network import inside
 from clawkeep.probes.handshake import shake, stranger
 from clawkeep.probes.scan import scan
 from clawkeep.probes.vantage import run_probe
-
-from .conftest import ROOT
+from tests.unit.roles.conftest import ROOT
 
 NEEDED = ("wg", "wireguard-go", "nmap", "nft")
 pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
+    pytest.mark.kernel,
     pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason=f"needs {', '.join(NEEDED)}"),
 ]
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.unit.exposure import worlds
 
 from clawkeep.evidence.bypass import Bypass
 from clawkeep.evidence.collect.bypass_cases import CASES, DIRECT
+from tests.unit.exposure import worlds
 
 from . import rig
 
 pytestmark = [
-    pytest.mark.lab,
+    pytest.mark.kernel,
     pytest.mark.skipif(bool(rig.missing()), reason=f"needs {', '.join(rig.missing())} for a proxy of its own"),
 ]
 CONTROLS = ("EGR-01", "EGR-02", "EGR-03", "EGR-04", "IMD-03")
