@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import datetime
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import vpn
+from clawkeep import repo, vpn
 from clawkeep.errors import ClawkeepError
-from clawkeep.inventory import read_site
+from clawkeep.inventory import PEERS, read_site
 
 from .worlds import ANNA
 
@@ -90,3 +92,9 @@ def test_a_configuration_leads_to_the_host_alone() -> None:
     assert "AllowedIPs = 10.78.0.1/32, fd5e:c1a0:78::1/128" in text
     assert "Keepalive" not in text
     assert vpn.endpoint_of(["2001:db8::1"]) == "[2001:db8::1]:51820"
+
+
+def test_ansible_takes_the_peers_for_no_list_of_hosts() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(repo.find().root / "ansible.cfg")
+    assert any(re.search(pattern.strip(), PEERS) for pattern in settings["inventory"]["ignore_patterns"].split(","))
