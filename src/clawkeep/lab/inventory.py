@@ -9,7 +9,7 @@ import yaml
 
 from clawkeep import clock, repo, tiers
 from clawkeep.inventory import CONTROL
-from clawkeep.lab import colleague, ssh
+from clawkeep.lab import colleague, records, ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
@@ -74,10 +74,15 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
     if tier["vpn_provider"] == "wireguard":
         tunnel = {"tunnel": t.tunnel(lab.state), "device": peer.name}
         vantages["vpn"] = {"kind": "netns", "name": lab.netns(t.VPN), **tunnel}
+    store: dict[str, object] = {}
+    if t.SIEM in lab.places:
+        store, vantages["siem"] = records.site(lab), records.vantage(lab)
+        host |= records.host(lab)
     (into / "group_vars").mkdir(parents=True, exist_ok=True)
     groups = {group: {"hosts": {lab.scenario.host: host}}, CONTROL: {"hosts": {CONTROL_NODE: control}}}
     _dump(into / "hosts.yml", groups)
     generated: dict[str, object] = {
+        **store,
         "site_vantages": vantages,
         "site_vpn_secrets": str(kept.secret),
         "site_emergency_key": colleague.emergency_key(lab),

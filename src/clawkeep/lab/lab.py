@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clawkeep.lab import cache, colleague, image, inventory, machine, network, ssh, state, tools
+from clawkeep.lab import cache, colleague, image, inventory, machine, network, records, ssh, state, tools
 from clawkeep.lab.errors import LabError
 from clawkeep.lab.image import HostImage
 from clawkeep.lab.progress import say, step
 from clawkeep.lab.state import Process, State
-from clawkeep.lab.topology import Lab
-from clawkeep.lab.world import pki
-from clawkeep.lab.world.services import CERTIFIED_NAMES, SERVICES, Service
+from clawkeep.lab.topology import SIEM, Lab
+from clawkeep.lab.world import pki, services
+from clawkeep.lab.world.services import CERTIFIED_NAMES, Service
 
 _BOOT_PATIENCE = 420.0  # seconds; some 30 are usual under emulation, 150 when the machine is busy
 _WORLD_PATIENCE = 30.0
@@ -48,7 +48,7 @@ def condition(lab: Lab) -> Condition:
     record = state.load(lab)
     if record is None:
         return Condition(recorded=False, dead=(), missing_namespaces=())
-    expected = [_MACHINE, *(s.name for s in SERVICES)]
+    expected = [_MACHINE, *(s.name for s in services.of(lab))]
     living = {p.name for p in record.processes if p.alive}
     present = network.existing()
     return Condition(
@@ -69,7 +69,7 @@ def up(lab: Lab) -> None:
             say(f"lab: {lab.scenario.group} is up already; inventory: {inventory.folder(lab)}")
             return
         tools.need_good_qemu()
-        tools.need(*tools.FOR_LAB)
+        tools.need(*tools.FOR_LAB, *(tools.FOR_STORE if SIEM in lab.places else ()))
         _clear(lab)
         host = image.ensure()
         with _undone_on_failure(lab):
@@ -208,7 +208,9 @@ def _begin(lab: Lab, host: HostImage, port: int, from_snapshot: str | None = Non
         world.mkdir(mode=0o700)
         pki.create(world, CERTIFIED_NAMES)
         colleague.peer(lab, inventory.folder(lab))
-        for service in SERVICES:
+        if SIEM in lab.places:
+            records.credentials(lab)
+        for service in services.of(lab):
             record = _recorded(lab, record, service.name, _start(lab, service, world))
     inventory.write(lab, port, host.containers)
     record = _boot(lab, record, host, from_snapshot)
@@ -265,7 +267,7 @@ def _start(lab: Lab, service: Service, world: Path) -> subprocess.Popen[bytes]:
 def _await_world(lab: Lab, record: State) -> None:
     """Wait until every stand-in answers on each of its addresses, asked from within its own namespace."""
     deadline = time.monotonic() + _WORLD_PATIENCE
-    for service in SERVICES:
+    for service in services.of(lab):
         for address in service.addresses:
             for port in service.ports:
                 while not network.answers(lab.netns(service.place), str(address), port):

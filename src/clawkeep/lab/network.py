@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from clawkeep.lab.errors import LabError
 from clawkeep.lab.tools import SEARCH_PATH
-from clawkeep.lab.topology import INTERNET, METADATA, PLACES, Lab, Place
+from clawkeep.lab.topology import INTERNET, METADATA, Lab, Place
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def create(lab: Lab) -> None:
     for name in lab.namespaces:
         _run("ip", "netns", "add", name)
     _ip(lab.lan, f"link add {BRIDGE} type bridge", f"link set {BRIDGE} up", "link set lo up")
-    for place in PLACES:
+    for place in lab.places:
         _settle(lab, place)
     routed = [f"route add {a} via {METADATA.addresses[0].ip}" for a in METADATA.owns]
     _ip(lab.netns(INTERNET), *routed)

@@ -29,10 +29,12 @@ _PACKAGES = {
     "dnsmasq": "dnsmasq-base",
     "wg": "wireguard-tools",
     "wireguard-go": "wireguard-go",
+    "rsyslogd": "rsyslog rsyslog-relp",
     "npm": "npm",
 }
 FOR_IMAGE = ("mmdebstrap", "mke2fs", "qemu-img", "unshare", "npm")
 FOR_LAB = (QEMU, "qemu-img", "ip", "sysctl", "ssh", "dnsmasq", "wg", "wireguard-go")
+FOR_STORE = ("rsyslogd",)  # a log store of the lab's own
 
 # sbin is not on every user's PATH, and sudo may drop it.
 _PATIENCE = 5.0  # seconds that a stopped step has to clean up behind itself

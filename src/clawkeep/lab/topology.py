@@ -24,19 +24,6 @@ def _a(*addresses: str) -> tuple[Address, ...]:
     return tuple(IPv6Address(a) if ":" in a else IPv4Address(a) for a in addresses)
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """One kind of lab: the inventory group its host belongs to, and the host's name."""
-
-    group: str
-    host: str
-
-
-SCENARIOS = {
-    s.group: s
-    for s in (Scenario(group="tier1_personal", host="lab-tier1"), Scenario(group="tier2_team", host="lab-tier2"))
-}
-
 # The machine's two network cards. Fixed, since the guest finds its cards by them.
 MGMT_MAC = "52:54:00:c1:a0:01"
 LAB_MAC = "52:54:00:c1:a0:02"
@@ -89,7 +76,32 @@ NEIGHBOUR = Place(
 )
 # A colleague with a device on the VPN.
 VPN = Place(name="vpn", addresses=_v("203.0.113.60/24", "2001:db8:113::60/64"), via=GATEWAYS)
-PLACES = (INTERNET, METADATA, OUTSIDER, NEIGHBOUR, VPN)
+# The log store; only where a tier sends records to one.
+SIEM = Place(name="siem", addresses=_v("203.0.113.70/24", "2001:db8:113::70/64"), via=GATEWAYS)
+PLACES = (INTERNET, METADATA, OUTSIDER, NEIGHBOUR, VPN)  # those of every lab
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One kind of lab: the inventory group its host belongs to, the host's name, and `places` that others lack."""
+
+    group: str
+    host: str
+    places: tuple[Place, ...] = ()
+
+    @property
+    def log_name(self) -> str:
+        """The name in the certificate that the host shows to the log store."""
+        return f"{self.host}.example"
+
+
+SCENARIOS = {
+    s.group: s
+    for s in (
+        Scenario(group="tier1_personal", host="lab-tier1"),
+        Scenario(group="tier2_team", host="lab-tier2", places=(SIEM,)),
+    )
+}
 
 ALLOWED_SITE = _a("198.51.100.10", "2001:db8:51::10")
 FORBIDDEN_SITE = _a("198.51.100.20", "2001:db8:51::20")
@@ -104,6 +116,10 @@ NEIGHBOUR_ECHO = tuple(i.ip for i in NEIGHBOUR.addresses)
 # The browser entry, as peers of the VPN find it.
 FRONT_DOOR = "agent.team.example"
 VPN_HOST = _a("10.78.0.1", "fd5e:c1a0:78::1")
+
+# The log store's name in its certificate, and the port at which it takes records.
+LOG_STORE = "siem.example"
+LOG_PORT = 6514
 
 # What the lab's resolver knows. Everything else is NXDOMAIN.
 NAMES: dict[str, tuple[Address, ...]] = {
@@ -160,6 +176,11 @@ class Lab:
         return f"ck-{self.id}-{place.name}"
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """The places of this lab."""
+        return (*PLACES, *self.scenario.places)
+
+    @property
     def namespaces(self) -> tuple[str, ...]:
         """Every namespace of this lab, the bridge's first."""
-        return (self.lan, *(self.netns(p) for p in PLACES))
+        return (self.lan, *(self.netns(p) for p in self.places))

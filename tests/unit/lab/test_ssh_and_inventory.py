@@ -14,6 +14,7 @@ from clawkeep.lab.containers import Image
 from clawkeep.lab.topology import SCENARIOS, Lab
 
 ID = "sha256:" + "0" * 64
+EVERYWHERE = {*t.PLACES, *(place for scenario in SCENARIOS.values() for place in scenario.places)}
 
 
 @pytest.fixture
@@ -61,20 +62,42 @@ def test_the_generated_inventory_is_one_that_the_suite_reads(lab: Lab) -> None:
     assert yaml.safe_load((folder / "group_vars/all.yml").read_text())["openclaw_image_id"] == ID
 
 
+def test_the_log_store_is_reached_and_no_key_stands_in_the_inventory(tmp_path: Path) -> None:
+    lab = Lab(SCENARIOS["tier2_team"], tmp_path)
+    (tmp_path / "id_ed25519").touch()
+    folder = inventory.write(lab, 2222, (Image("clawkeep/openclaw:1", ID),))
+    site = inventories.read_site(folder)
+    assert (site.log_collector, site.log_collector_name) == ("203.0.113.70:6514", "siem.example")
+    assert "BEGIN CERTIFICATE" in site.log_ca
+    assert site.vantages["siem"].name == lab.netns(t.SIEM)
+    assert site.vantages["siem"].store.startswith(str(tmp_path))
+    host = yaml.safe_load((folder / "hosts.yml").read_text())["tier2_team"]["hosts"]["lab-tier2"]
+    assert host["log_agent_private_key"] == f"{{{{ lookup('ansible.builtin.file', '{tmp_path}/log/host.key') }}}}"
+    written = [path.read_text() for path in folder.rglob("*") if path.is_file()]
+    assert not [text for text in written if "PRIVATE KEY" in text]
+
+
+def test_a_lab_without_a_log_store_names_none(lab: Lab) -> None:
+    site = inventories.read_site(inventory.write(lab, 2222, (Image("clawkeep/openclaw:1", ID),)))
+    assert (site.log_collector, "siem" in site.vantages) == ("", False)
+
+
 def test_only_documentation_private_and_metadata_addresses_occur() -> None:
     harmless = [
         ip_network(n)
         for n in (
             *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"),  # RFC 5737, RFC 3849
             *("192.168.0.0/16", "169.254.0.0/16", "fd00::/8"),
+            "64:ff9b::/96",  # RFC 6052; of that network only names that lead to metadata occur
             *("100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32"),  # metadata services
         )
     ]
-    used = [a for place in t.PLACES for a in (*(i.ip for i in place.addresses), *place.owns)]
+    used = [a for place in EVERYWHERE for a in (*(i.ip for i in place.addresses), *place.owns)]
     used += [a for addresses in t.NAMES.values() for a in addresses]
     assert [a for a in used if not any(a in n for n in harmless if n.version == a.version)] == []
 
 
 def test_every_name_of_the_world_is_owned_by_a_place() -> None:
-    owned = {a for place in t.PLACES for a in (*(i.ip for i in place.addresses), *place.owns)}
+    owned = {a for place in EVERYWHERE for a in (*(i.ip for i in place.addresses), *place.owns)}
+    owned.add(ip_address("64:ff9b::a9fe:a9fe"))  # carries 169.254.169.254, should anything translate it
     assert {a for addresses in t.NAMES.values() for a in addresses} <= owned

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from clawkeep.lab.world import echo, http, mail, metadata, model, pki, sites
-from clawkeep.lab.world.services import SERVICES
+from clawkeep.lab import records
+from clawkeep.lab.topology import PLACES, SCENARIOS, SIEM, Lab
+from clawkeep.lab.world import echo, http, mail, metadata, model, pki, services, siem, sites
 
 JOURNAL = "requests.jsonl"
 
@@ -114,6 +116,7 @@ def test_tls_is_trusted_by_the_labs_authority_alone(tmp_path: Path) -> None:
     with serving(sites.Site(), tmp_path, http.tls_context(certificate)) as url:
         port = int(url.rpartition(":")[2])
         trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        trusting.verify_flags |= ssl.VERIFY_X509_STRICT  # as the lab host's Python has it
         with (
             socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
             trusting.wrap_socket(plain, server_hostname="allowed.example") as channel,
@@ -142,8 +145,47 @@ def _send(port: int) -> None:
         client.sendmail("agent@lab.example", ["someone@allowed.example"], "Subject: x\n\nhello from the agent\n")
 
 
-def test_every_stand_in_listens_on_addresses_that_its_place_has(tmp_path: Path) -> None:
-    for service in SERVICES:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_stand_in_listens_on_addresses_that_its_place_has(tmp_path: Path, scenario: str) -> None:
+    lab = Lab(SCENARIOS[scenario], tmp_path)
+    for service in services.of(lab):
+        assert service.place in lab.places, service.name
         owned = {*(i.ip for i in service.place.addresses), *service.place.owns}
         assert set(service.addresses) <= owned, service.name
         assert all(isinstance(word, str) for word in service.argv(tmp_path))
+
+
+def test_only_a_tier_that_sends_its_records_has_a_log_store(tmp_path: Path) -> None:
+    assert Lab(SCENARIOS["tier1_personal"], tmp_path).places == PLACES
+    assert [one.place for one in services.of(Lab(SCENARIOS["tier1_personal"], tmp_path)) if one.place is SIEM] == []
+    team = Lab(SCENARIOS["tier2_team"], tmp_path)
+    assert [one.ports for one in services.of(team) if one.place is SIEM] == [(6514,)]
+    assert team.netns(SIEM) in team.namespaces
+
+
+def test_the_log_stores_configuration_is_the_roles(tmp_path: Path) -> None:
+    lab = Lab(SCENARIOS["tier2_team"], tmp_path)
+    configuration = siem.prepare(tmp_path / "siem", records.credentials(lab), "tier2_team", "host.example", ["::1"])
+    text = configuration.read_text(encoding="utf-8")
+    assert 'tls.permittedPeer=["host.example"]' in text
+    assert f'tls.caCert="{tmp_path}/log/ca.pem"' in text
+    assert f'template(name="file" type="string" string="{tmp_path}/siem/store/' in text
+    assert "{{" not in text
+    assert json.loads((tmp_path / "siem" / "alerts.json").read_text(encoding="utf-8"))["alerts"]
+    for path in (tmp_path / "siem").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_each_side_of_the_log_has_a_credential_that_only_its_owner_reads(tmp_path: Path) -> None:
+    lab = Lab(SCENARIOS["tier2_team"], tmp_path)
+    folder = records.credentials(lab)
+    for who, name in ((records.STORE, "siem.example"), (records.HOST, "lab-tier2.example")):
+        assert (folder / f"{who}.key").stat().st_mode & 0o777 == 0o600
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own.load_cert_chain(folder / f"{who}.pem", folder / f"{who}.key")
+        shown = x509.load_pem_x509_certificate((folder / f"{who}.pem").read_bytes())
+        names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [name]
+    before = (folder / "host.key").read_bytes()
+    assert records.credentials(lab) == folder
+    assert (folder / "host.key").read_bytes() == before  # the lab's disk holds it

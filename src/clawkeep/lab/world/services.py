@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clawkeep.lab import topology as t
-from clawkeep.lab.topology import Address, Place
+from clawkeep.lab.topology import Address, Lab, Place, Scenario
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,18 @@ def _device(folder: Path) -> list[str]:
     return [sys.executable, "-m", "clawkeep.lab.world.device", str(key), t.tunnel(folder.parent), *addresses]
 
 
-SERVICES = (
+def _siem(scenario: Scenario) -> Service:
+    addresses = tuple(i.ip for i in t.SIEM.addresses)
+
+    def argv(folder: Path) -> list[str]:
+        who = [f"--tier={scenario.group}", f"--peer={scenario.log_name}", f"--credentials={folder.parent / 'log'}"]
+        module = [sys.executable, "-m", "clawkeep.lab.world.siem"]
+        return [*module, *who, str(folder / t.SIEM.name), *map(str, addresses)]
+
+    return Service(t.SIEM.name, t.SIEM, addresses, (t.LOG_PORT,), argv)
+
+
+SERVICES = (  # of every lab
     _python("metadata", t.METADATA, t.METADATA_ADDRESSES, 80),
     _python("sites", t.INTERNET, t.ALLOWED_SITE + t.FORBIDDEN_SITE, 80, 443, tls=True),
     _python("model", t.INTERNET, t.MODEL_API, 80, 443, tls=True),
@@ -83,3 +94,8 @@ SERVICES = (
     _python("echo", t.NEIGHBOUR, t.NEIGHBOUR_ECHO, 80),
 )
 CERTIFIED_NAMES = ("allowed.example", "forbidden.example", "api.model.example")
+
+
+def of(lab: Lab) -> tuple[Service, ...]:
+    """The stand-ins of one lab."""
+    return (*SERVICES, *((_siem(lab.scenario),) if t.SIEM in lab.places else ()))
