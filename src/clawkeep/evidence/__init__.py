@@ -23,6 +23,7 @@ from clawkeep.evidence.engine_access import EngineAccess
 from clawkeep.evidence.estate import Estate
 from clawkeep.evidence.firewall import Firewall
 from clawkeep.evidence.host_egress import HostEgress
+from clawkeep.evidence.instance import Instance
 from clawkeep.evidence.kernel import Kernel
 from clawkeep.evidence.killplan import KillPlan
 from clawkeep.evidence.listeners import Listeners
@@ -67,6 +68,7 @@ SUBJECTS: dict[str, type] = {
     "gateways": Gateways,
     "host_egress": HostEgress,
     "host_metadata": HostMetadata,
+    "instance": Instance,
     "kernel": Kernel,
     "kill_plan": KillPlan,
     "listeners": Listeners,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clawkeep import register, repo
-from clawkeep.register import Control
+from clawkeep.register import Control, Proof
 
 # New at tier 1, 2 and 3, by area.
 AREAS = {
@@ -59,6 +59,15 @@ def test_tiers_and_severities_add_up(controls: dict[str, Control]) -> None:
         "high": 65,
         "medium": 20,
     }
+
+
+def test_the_readme_counts_as_the_register_does(controls: dict[str, Control]) -> None:
+    readme = " ".join((repo.find(Path(__file__)).root / "README.md").read_text(encoding="utf-8").split())
+    found = Counter(control.proof for control in controls.values())
+    attested = ", ".join(sorted(c.id for c in controls.values() if c.proof is Proof.MANUAL))
+    assert f"each of its {len(controls)} controls: {found[Proof.AUTOMATED]} are `automated`" in readme
+    assert f"{found[Proof.MANUAL]} rest on what a person attests beside what is measured ({attested})" in readme
+    assert f"{found[Proof.PLANNED]} are `planned`" in readme
 
 
 def test_absolute_promises_take_no_waiver(controls: dict[str, Control]) -> None:

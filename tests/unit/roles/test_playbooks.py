@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from clawkeep import estate
+
 from .conftest import ROLES, ROOT, options, read
 
 SITE = ROOT / "playbooks" / "site.yml"
@@ -130,3 +132,14 @@ def test_an_inventory_is_named_each_time() -> None:
     text = (ROOT / "ansible.cfg").read_text(encoding="utf-8")
     assert not re.search(r"^inventory\s*=", text, re.MULTILINE)
     assert not re.search(r"^host_key_checking", text, re.MULTILINE)
+
+
+def test_the_example_says_of_each_host_why_it_has_its_tier() -> None:
+    folder = ROOT / "inventories" / "example"
+    hosts = {host: group for group, one in read(folder / "hosts.yml").items() for host in one["hosts"]}
+    reasons = estate.load(folder / estate.FILE)
+    assert {host: reason.tier for host, reason in reasons.items()} == hosts
+    for reason in reasons.values():
+        tier = read(ROOT / "playbooks" / "group_vars" / f"{reason.tier}.yml")
+        assert set(reason.data) <= set(tier["estate_data_classes"])
+        assert reason.credentials == tier["secrets_kind"]

@@ -6,7 +6,7 @@ import threading
 import traceback
 from typing import Callable
 
-from . import accounts, breakglass, engine, estate, kernel, sshd
+from . import accounts, breakglass, engine, estate, instance, kernel, sshd
 from .core import Recorder
 
 
@@ -25,6 +25,7 @@ def collect(rec: Recorder) -> None:
         "breakglass": breakglass.collect,
         "engine": engine.collect,
         "estate": estate.collect,
+        "instance": instance.collect,
         "kernel": kernel.collect,
         "sshd": sshd.collect,
     }
