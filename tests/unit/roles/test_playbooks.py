@@ -16,7 +16,8 @@ from .conftest import ROLES, ROOT, options, read
 SITE = ROOT / "playbooks" / "site.yml"
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 TIERS = sorted((ROOT / "playbooks" / "group_vars").glob("tier*.yml"))
-INVENTORIES = sorted(path for path in (ROOT / "inventories").rglob("*.yml"))
+# Ansible reads no variable from estate.yml, whose entries name their tier.
+INVENTORIES = sorted(path for path in (ROOT / "inventories").rglob("*.yml") if path.name != estate.FILE)
 
 # Promises that no role sets: the suite proves them, or they describe a tier that this release does not serve yet.
 SUITE_ONLY = {
