@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -75,6 +76,38 @@ def test_good_audit_is_green() -> None:
 )
 def test_each_breach_is_told(host: HostEvidence, said: str) -> None:
     assert said in "\n".join(all_of(host))
+
+
+def trial(who: str, **names: list[str]) -> dict[str, Any]:
+    found = json.loads(json.dumps(world().inside.fact("audit-canary")))
+    found[who]["names"].update(names)
+    return {"audit-canary": found}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (trial("agent", moved=[]), "moved by agent and no record"),
+        (trial("agent", removed=["0"]), "removed by uid 1000 and recorded as uid 0"),
+        (trial("root", made=["0", "1000"]), "made by uid 0 and recorded as uid 0, 1000"),
+    ],
+)
+def test_a_step_without_its_record_is_told(facts: dict[str, Any], said: str) -> None:
+    assert said in "\n".join(world(**facts).subject(Audit).unrecorded_changes())
+
+
+def test_a_trial_that_could_not_be_made_is_not_measured() -> None:
+    found = trial("agent")
+    found["audit-canary"]["agent"]["tried"] = "Permission denied"
+    with pytest.raises(Unmeasured, match="Permission denied"):
+        world(**found).subject(Audit).unrecorded_changes()
+
+
+def test_rules_by_system_call_leave_something_of_the_volumes_out() -> None:
+    rule = (
+        "-a always,exit -F arch=b64 -S open,openat,unlink,unlinkat -F dir=/var/lib/docker/volumes -F key=clawkeep-files"
+    )
+    assert world([rule]).subject(Audit).unwatched_volumes() != []
 
 
 def test_rules_that_stay_open_are_told_where_they_shall_be_locked() -> None:

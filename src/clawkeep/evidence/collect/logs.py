@@ -47,20 +47,31 @@ PRIVATE = (
 
 def collect(rec: Recorder) -> None:
     """Read how logging is set, then try it: changes of a file by agent and root, a mark through every source."""
-    if rec.parameters.get("tier", {}).get("log_agent_remote", "none") == "none":
-        return  # nothing of this is promised
-    rec.run("auditctl-rules", ["auditctl", "-l"])
-    rec.run("auditctl-state", ["auditctl", "-s"])
-    rec.note("audit-places", {path: kind(path) for path in PLACES})
+    tier = rec.parameters.get("tier", {})
     rec.run("journald-config", ["systemd-analyze", "cat-config", "systemd/journald.conf"])
-    rec.run(
-        "log-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,ExecStart", "--", *UNITS]
-    )
     rec.note(
         "log-files",
         [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen],
     )
+    if tier.get("audit_enabled", True):
+        audit(rec)
+    if tier.get("log_agent_remote", "none") != "none":
+        sending(rec)
+
+
+def audit(rec: Recorder) -> None:
+    """The kernel's rules, and what became of a file in the agent's workspace."""
+    rec.run("auditctl-rules", ["auditctl", "-l"])
+    rec.run("auditctl-state", ["auditctl", "-s"])
+    rec.note("audit-places", {path: kind(path) for path in PLACES})
     rec.note("audit-canary", canary(rec))
+
+
+def sending(rec: Recorder) -> None:
+    """The log agent, and what it sends."""
+    rec.run(
+        "log-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,ExecStart", "--", *UNITS]
+    )
     rec.run("log-agent-check", ["/usr/sbin/rsyslogd", "-N1", "-f", CONFIG], timeout=60)
     rec.note("log-agent-config", (proc.read(CONFIG) or "").splitlines())
     rec.note("log-agent-queue", (proc.read(SPOOL + "/queue.json") or "").splitlines()[-12:])
