@@ -29,6 +29,7 @@ from clawkeep.evidence.killplan import KillPlan
 from clawkeep.evidence.listeners import Listeners
 from clawkeep.evidence.log_agent import LogAgent
 from clawkeep.evidence.log_store import LogStore
+from clawkeep.evidence.logs import Logs
 from clawkeep.evidence.metadata import HostMetadata
 from clawkeep.evidence.mounts import Mounts
 from clawkeep.evidence.neighbour import Neighbour
@@ -74,6 +75,7 @@ SUBJECTS: dict[str, type] = {
     "listeners": Listeners,
     "log_agent": LogAgent,
     "log_store": LogStore,
+    "logs": Logs,
     "mounts": Mounts,
     "neighbour": Neighbour,
     "outside": Outside,

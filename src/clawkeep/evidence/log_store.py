@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from clawkeep.evidence.collect.logs import canary_of
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.log_agent import marks
 from clawkeep.evidence.untrusted import mapping, rows, text
@@ -15,6 +17,7 @@ from clawkeep.verdict import Unmeasured
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
+REDACTED = "[redacted]"
 
 
 def stored(line: str) -> tuple[float, Mapping[str, Any]]:
@@ -79,6 +82,29 @@ class LogStore:
                 )
                 if "172.30.0." not in line and "fd5e:c1a0:30:" not in line:
                     wrong.append(f"the record of {source} does not tell which container it was")
+        return wrong
+
+    def unredacted(self) -> list[str]:
+        """That the store has the dummy secret of a moment ago, plainly or in base64, or nothing in its place."""
+        sent = mapping(marks(self.inside).get("secret"), "the mark with a secret")
+        tried = text(sent.get("tried"), "why no secret was sent")
+        if tried:
+            raise Unmeasured(f"no line with a secret could be sent: {tried}")
+        word = text(sent.get("mark"), "the mark with a secret")
+        arrived = mapping(self.outside.fact("arrived"), "what arrived at the log store")
+        if arrived.get("secret") is None:
+            raise Unmeasured(
+                "the line with a secret did not arrive at the log store: nothing is known of its redaction"
+            )
+        one = mapping(arrived["secret"], "the line with a secret")
+        line, dummy = text(one.get("line"), "the line with a secret"), canary_of(word)
+        wrong = []
+        if dummy in line:
+            wrong.append("the log store has a secret that was written to the host's journal")
+        if base64.b64encode(f"token={dummy}".encode()).decode() in line:
+            wrong.append("the log store has a secret in base64")
+        if line.count(REDACTED) < 3 and not wrong:
+            raise Unmeasured("the line with a secret arrived without a mark for each place: it was not the line sent")
         return wrong
 
     def _attempts(self) -> Mapping[str, Any]:

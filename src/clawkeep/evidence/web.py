@@ -416,3 +416,19 @@ class Gateways:
             if settings.get("host-header-fallback") is not False:
                 found.append(f"{name} takes the Host header for an origin")
         return found
+
+    def loose_logs(self, most: int = 100_000_000) -> list[str]:
+        """Sentences about gateways that redact by a list of their own, or log where it is lost or without an end."""
+        found = []
+        for name, settings in self._settings():
+            log = mapping(settings.get("log"), f"the log settings of {name}")
+            if integer(log.get("patterns"), f"the count of redaction patterns of {name}"):
+                found.append(
+                    f"{name} redacts by a list of its own, which replaces OpenClaw's: leave redactPatterns out"
+                )
+            file, size = log.get("file"), log.get("bytes")
+            if not isinstance(file, str) or file.startswith(("/tmp", "/var/tmp")):  # noqa: S108 - what is refused
+                found.append(f"{name} logs below /tmp, which the container forgets: set logging.file")
+            if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= most:
+                found.append(f"the log of {name} has no limit: set logging.maxFileBytes")
+        return found

@@ -6,7 +6,9 @@ own vantage (clawkeep.probes.siem); here it is only sent, with the time.
 
 from __future__ import annotations
 
+import base64
 import glob
+import hashlib
 import os
 import secrets
 import socket
@@ -16,7 +18,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from . import docker, proc
+from . import docker, others, proc
 from .core import Recorder
 
 CONFIG = "/etc/clawkeep/log/rsyslog.conf"
@@ -25,6 +27,11 @@ SPOOL = "/var/spool/clawkeep-log"
 VOLUMES = "/var/lib/docker/volumes"
 AUDIT_LOG = "/var/log/audit/audit.log"
 AUDIT_SECONDS = 10.0
+PROXY_LOG = "/var/log/clawkeep/proxy/access.log"
+PROXY_SECONDS = 15.0
+NOBODY = 65534
+EVERYBODYS = "/etc/passwd"
+MOST_FILES = 400
 UNITS = ("clawkeep-log.service", "clawkeep-log-openclaw.service", "auditd.service")
 PLACES = (
     *("/etc", "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/docker"),
@@ -40,7 +47,7 @@ PLACES = (
 )
 PRIVATE = (
     *("/var/log/audit", "/var/log/audit/*", SPOOL, SPOOL + "/*", TLS, TLS + "/*", CONFIG),
-    *("/var/log/journal/*", "/var/log/journal/*/*.journal", "/var/log/clawkeep/*/*.log", "/var/log/nginx/*.log"),
+    *("/var/log/journal/*", "/var/log/journal/*/*.journal", "/var/log/clawkeep/*/*.log*", "/var/log/nginx/*.log*"),
     *(VOLUMES + "/openclaw-state/_data/logs/*", "/var/lib/docker/containers/*/*-json.log*"),
 )
 
@@ -49,14 +56,26 @@ def collect(rec: Recorder) -> None:
     """Read how logging is set, then try it: changes of a file by agent and root, a mark through every source."""
     tier = rec.parameters.get("tier", {})
     rec.run("journald-config", ["systemd-analyze", "cat-config", "systemd/journald.conf"])
-    rec.note(
-        "log-files",
-        [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen],
-    )
+    found = [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen]
+    rec.note("log-files", found)
+    rec.note("log-readers", readers(rec, found))
     if tier.get("audit_enabled", True):
         audit(rec)
     if tier.get("log_agent_remote", "none") != "none":
         sending(rec)
+
+
+def readers(rec: Recorder, found: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """What nobody's account gets of each log file, and when it was last written, in seconds before now.
+
+    `{"control": what it gets of a file that everybody may read, "files": {path: {"nobody": ..., "age": seconds}}}`.
+    """
+    files = [one for one in found if one["kind"] == "file"][:MOST_FILES]
+    wishes = [{"uid": NOBODY, "do": "read", "path": path} for path in (EVERYBODYS, *(one["path"] for one in files))]
+    control, *said = others.ask(rec, wishes)
+    now = time.time()
+    seen = {one["path"]: {"nobody": said[n], "age": int(now - one["changed"])} for n, one in enumerate(files)}
+    return {"control": control, "files": seen, "left": len(found) > MOST_FILES}
 
 
 def audit(rec: Recorder) -> None:
@@ -75,6 +94,7 @@ def sending(rec: Recorder) -> None:
     rec.run("log-agent-check", ["/usr/sbin/rsyslogd", "-N1", "-f", CONFIG], timeout=60)
     rec.note("log-agent-config", (proc.read(CONFIG) or "").splitlines())
     rec.note("log-agent-queue", (proc.read(SPOOL + "/queue.json") or "").splitlines()[-12:])
+    rec.note("log-secret", proxied_secret(rec))
     rec.note("log-marks", marks(rec))
     rec.note("log-store-attempts", attempts(rec))
 
@@ -136,10 +156,10 @@ def recorded(nonce: str, began: int) -> Dict[str, List[Any]]:
     return found
 
 
-def tail(began: int) -> str:
-    """What was added to the audit log since it had `began` bytes; the whole when it was begun anew meanwhile."""
+def tail(began: int, path: str = AUDIT_LOG) -> str:
+    """What was added to a log since it had `began` bytes; the whole when it was begun anew meanwhile."""
     try:
-        with open(AUDIT_LOG, "rb") as file:
+        with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(began if began <= size else 0)
             return file.read(8_000_000).decode("utf-8", "replace")
@@ -187,6 +207,7 @@ def marks(rec: Recorder) -> Dict[str, Any]:
             rec, ["curl", "-sS", "-m", "10", "-x", "http://172.30.0.1:3128", "http://%s.mark.invalid/" % word]
         ),
         "openclaw": lambda word: openclaw(rec, word),
+        "secret": lambda word: say(["logger", "-t", "clawkeep-mark", secret_line(word)]),
         "system": lambda word: refused(int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000)), "/root/" + word),
     }
     found = {}
@@ -194,6 +215,33 @@ def marks(rec: Recorder) -> Dict[str, Any]:
         word = "ckmark" + secrets.token_hex(10)
         found[source] = {"mark": word, "at": time.time(), "tried": send(word)}
     return found
+
+
+def canary_of(word: str) -> str:
+    """The dummy secret that goes with a mark: whoever knows the mark can look for it, and evidence need not hold it."""
+    return "clawkeep-canary-" + hashlib.sha256(word.encode()).hexdigest()[:32]
+
+
+def secret_line(word: str) -> str:
+    """A line with the mark and its dummy secret: in a header, in a field, and in base64."""
+    dummy = canary_of(word)
+    hidden = base64.b64encode(("token=" + dummy).encode()).decode()
+    return "%s Authorization: Bearer %s api_key=%s %s" % (word, dummy, dummy, hidden)
+
+
+def proxied_secret(rec: Recorder) -> Dict[str, Any]:
+    """Ask the proxy for an address with a dummy secret in it: whether its log tells of the request, and the secret."""
+    word = "ckmark" + secrets.token_hex(10)
+    url = "http://%s.mark.invalid/?api_key=%s" % (word, canary_of(word))
+    began = os.path.getsize(PROXY_LOG) if os.path.isfile(PROXY_LOG) else 0
+    tried = inside(rec, ["curl", "-sS", "-m", "10", "-o", "/dev/null", "-x", "http://172.30.0.1:3128", url])
+    limit = time.monotonic() + PROXY_SECONDS
+    lines: List[str] = []
+    while not tried and not lines and time.monotonic() < limit:
+        lines = [line for line in tail(began, PROXY_LOG).splitlines() if word in line]
+        if not lines:
+            time.sleep(0.5)
+    return {"tried": tried, "told": bool(lines), "leaked": any(canary_of(word) in line for line in lines)}
 
 
 def say(argv: List[str]) -> str:

@@ -100,7 +100,13 @@ def settings(pid: int) -> Dict[str, Any]:
         section = whole.get("gateway") or {}
         auth = section.get("auth") or {}
         hooks = whole.get("hooks") or {}
+        logging = whole.get("logging") or {}
         return {
+            "log": {
+                "patterns": len(logging.get("redactPatterns") or []),
+                "file": logging.get("file"),
+                "bytes": logging.get("maxFileBytes"),
+            },
             "mode": auth.get("mode"),
             "by-reference": isinstance(auth.get("token"), dict) and not auth.get("password"),
             "rate": auth.get("rateLimit"),
