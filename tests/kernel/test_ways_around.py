@@ -50,6 +50,16 @@ def test_every_way_is_closed_and_every_control_experiment_holds(built: rig.Rig) 
     assert clients == {"172.30.0.2"}
 
 
+def test_a_secret_in_an_address_is_not_written_down(built: rig.Rig) -> None:
+    secret = "clawkeep-canary-0123456789abcdef"  # noqa: S105 - a dummy
+    with built.daemons():
+        url = f"http://secret-probe.invalid/?api_key={secret}"
+        rig.within(rig.AGENT, "curl", "-sS", "-m", "10", "-o", "/dev/null", "-x", "http://172.30.0.1:3128", url)
+    log = (built.folder / "log" / "access.log").read_text(encoding="utf-8")
+    assert "secret-probe.invalid" in log
+    assert secret not in log
+
+
 def test_without_the_rules_every_direct_way_is_open(built: rig.Rig) -> None:
     built.filter("add table inet clawkeep\ndelete table inet clawkeep\n")
     try:
