@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.log_store import LogStore
 from clawkeep.evidence.schedule import Schedule
 from clawkeep.tiers import Tier
-from clawkeep.verdict import NotApplicable, Unmeasured
+from clawkeep.verdict import NotApplicable
 
 pytestmark = pytest.mark.control("LOG-09")
+
+SILENCE_SECONDS = 900
 
 
 def test_a_control_node_verifies_by_itself(schedule: Schedule) -> None:
@@ -29,7 +33,8 @@ def test_the_staleness_watch_lives_and_is_content(schedule: Schedule, tier: Tier
     assert schedule.unwatched(tier["verify_period"]) == []
 
 
-def test_a_silent_log_is_told(tier: Tier) -> None:
+@pytest.mark.vantage("siem")
+def test_a_silent_log_is_told(tier: Tier, evidence: HostEvidence) -> None:
     if tier["log_agent_remote"] == "none":
         raise NotApplicable("the tier sends its logs nowhere, so none can fall silent")
-    raise Unmeasured("whether the log store alarms when this host falls silent is not measured yet")
+    assert evidence.subject(LogStore).unwatched(SILENCE_SECONDS) == []

@@ -158,6 +158,32 @@ def test_an_outage_and_a_killed_agent_lose_nothing(rig: Rig) -> None:
     print(f"{LINES} lines, {len(arrived) - LINES} of them twice, first arrivals in order")
 
 
+def test_a_host_that_falls_silent_is_told_once(rig: Rig) -> None:
+    source = rig.folder / "proxy.log"
+    source.touch()
+    argv = rig.agent_argv(source)
+    settings = Path(argv[3])
+    settings.write_text(
+        settings.read_text(encoding="utf-8").replace('interval="300"', 'interval="1"'), encoding="utf-8"
+    )
+    with rig.store():
+        with daemon(SPACE, *argv, log=rig.folder / "agent.out"):
+            _await(lambda: any("MARK" in message for message in rig.messages()), "a sign of life")
+        made = rig.store_folder.parent
+        rules = json.loads((made / "alerts.json").read_text(encoding="utf-8")) | {"silence_seconds": 1}
+        (rig.folder / "rules.json").write_text(json.dumps(rules), encoding="utf-8")
+        look = [str(made / "clawkeep-log-alert"), str(rig.folder / "rules.json"), "--silence"]
+
+        def told() -> list[dict[str, Any]]:
+            run(*look)
+            return [one for one in siem.alerts(rig.store_folder) if one.get("alert") == "log_silence"]
+
+        _await(told, "the alarm")
+        assert [one["from"] for one in told()] == ["203.0.113.70"]
+        seen = siem.watch(rig.store_folder)["seen"]
+    assert seen["hosts"]["203.0.113.70"]["told"] is not None
+
+
 def _keys(site: dict[str, object]) -> dict[str, object]:
     return {key.removeprefix("site_"): value for key, value in site.items()}
 

@@ -12,12 +12,13 @@ from typing import Any, Self
 from clawkeep.evidence.collect.logs import canary_of
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.log_agent import marks
-from clawkeep.evidence.untrusted import mapping, rows, text
+from clawkeep.evidence.untrusted import legible, mapping, rows, text
 from clawkeep.verdict import Unmeasured
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
 REDACTED = "[redacted]"
+WATCH_AGE = 300  # seconds since the watch for silence looked; it looks every minute
 
 
 def stored(line: str) -> tuple[float, Mapping[str, Any]]:
@@ -172,3 +173,29 @@ class LogStore:
             source: text(sent[source].get("mark"), f"the mark of {source}") for source in sources if source in sent
         }
         return [f"an everyday record of {source} raised an alert" for source, word in words.items() if word in told]
+
+    def unwatched(self, seconds: int) -> list[str]:
+        """That nobody at the store would notice within `seconds` that this host has fallen silent."""
+        told = mapping(self.outside.fact("watch"), "the watch at the log store")
+        if told.get("seen") is None:
+            return ["nobody at the log store watches for hosts that fall silent"]
+        seen = mapping(told["seen"], "what the watch saw")
+        hosts = mapping(seen.get("hosts"), "the hosts that the watch saw")
+        wrong = []
+        with legible("the watch at the log store"):
+            age, limit = float(told["now"]) - float(seen["at"]), float(seen["limit"])
+        if not -WATCH_AGE <= age <= WATCH_AGE:
+            wrong.append(f"the watch at the log store last looked {age:.0f} s ago: it has stopped")
+        if not 0 < limit <= seconds:
+            wrong.append(f"the watch at the log store tells of silence after {limit:.0f} s, and {seconds} are allowed")
+        arrived = mapping(self.outside.fact("arrived"), "what arrived at the log store")
+        lines = [text(mapping(one, "a mark").get("line"), "a line of the log store") for one in arrived.values() if one]
+        if not lines:
+            raise Unmeasured(
+                "nothing of this host arrived at the log store, so nobody knows under which name it is watched"
+            )
+        with legible("a line of the log store"):
+            name = str(json.loads(lines[0])["from"])
+        if name not in hosts:
+            wrong.append(f"the watch at the log store does not know this host, whose records come from {name}")
+        return wrong

@@ -2,7 +2,8 @@
 
 Reads {"store": FOLDER, "marks": {source: {"mark", "at"}}, "attempts": {"mark"}, "alerted": [words], "seconds": S} from
 standard input and prints `arrived` {source: {"file", "line"} or null}, `attempt` [lines in the order of the store],
-`alerts` [objects] and `modes` {name: octal}. Waits for what is missing, at most S seconds and some after it was sent.
+`alerts` [objects], `modes` {name: octal}, and `watch`: what the watch for silence left, with `now`. Waits for what is
+missing, at most S seconds and some after it was sent.
 Only lines that hold a mark are looked at.
 """
 
@@ -44,6 +45,15 @@ def alerts(store: Path) -> list[Any]:
     return found
 
 
+def watch(store: Path) -> dict[str, Any]:
+    """What the watch for silence has left, null where there is none, and the time by the same clock."""
+    try:
+        seen = json.loads((store / "silence.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        seen = None
+    return {"seen": seen, "now": time.time()}
+
+
 def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
     """The facts, once every mark has arrived or its time is up; raises ValueError when there is no store."""
     store = Path(str(wishes["store"]))
@@ -65,6 +75,7 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
         "arrived": {name: next(iter(found[str(one["mark"])]), None) for name, one in sent.items()},
         "attempt": found.get(tried, []),
         "alerts": alerts(store),
+        "watch": watch(store),
         "modes": {path.name: oct(path.stat().st_mode & 0o7777) for path in sorted(store.glob("*"))[:50]},
     }
 

@@ -2,7 +2,7 @@
 
     python -m clawkeep.lab.world.siem --tier GROUP --peer NAME --credentials DIR FOLDER ADDRESS...
 
-writes its files below FOLDER, leaves the records in FOLDER/store, and becomes rsyslogd.
+writes its files below FOLDER, leaves the records in FOLDER/store, starts the watch for silence, and becomes rsyslogd.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def main() -> None:
     wish = parser.parse_args()
     configuration = prepare(wish.folder, wish.credentials, wish.tier, wish.peer, wish.addresses)
     os.umask(0o077)
+    subprocess.Popen([wish.folder / _ALERTER, wish.folder / "alerts.json", "--silence", "--every", "30"])
     os.execvp(PROGRAM, [PROGRAM, "-n", "-f", str(configuration), "-i", "NONE"])  # noqa: S606 - the lab's own
 
 
