@@ -69,7 +69,9 @@ def up(lab: Lab) -> None:
             say(f"lab: {lab.scenario.group} is up already; inventory: {inventory.folder(lab)}")
             return
         tools.need_good_qemu()
-        tools.need(*tools.FOR_LAB, *(tools.FOR_STORE if SIEM in lab.places else ()))
+        tools.need(*tools.FOR_LAB)
+        if SIEM in lab.places:
+            tools.need_log_store()
         _clear(lab)
         host = image.ensure()
         with _undone_on_failure(lab):

@@ -29,12 +29,12 @@ _PACKAGES = {
     "dnsmasq": "dnsmasq-base",
     "wg": "wireguard-tools",
     "wireguard-go": "wireguard-go",
-    "rsyslogd": "rsyslog rsyslog-relp",
+    "rsyslogd": "rsyslog",
     "npm": "npm",
 }
 FOR_IMAGE = ("mmdebstrap", "mke2fs", "qemu-img", "unshare", "npm")
 FOR_LAB = (QEMU, "qemu-img", "ip", "sysctl", "ssh", "dnsmasq", "wg", "wireguard-go")
-FOR_STORE = ("rsyslogd",)  # a log store of the lab's own
+_RELP = "*/rsyslog/imrelp.so"  # below /usr/lib; a package of its own
 
 # sbin is not on every user's PATH, and sudo may drop it.
 _PATIENCE = 5.0  # seconds that a stopped step has to clean up behind itself
@@ -48,6 +48,13 @@ def need(*programs: str) -> None:
     if missing:
         packages = " ".join(sorted({_PACKAGES[p] for p in missing}))
         raise LabError(f"the lab needs {', '.join(missing)}: run `apt-get install --no-install-recommends {packages}`")
+
+
+def need_log_store(libraries: Path = Path("/usr/lib")) -> None:
+    """Raise `LabError` when this machine cannot run the lab's log store."""
+    need("rsyslogd")
+    if next(libraries.glob(_RELP), None) is None:
+        raise LabError("the lab's log store needs imrelp: run `apt-get install --no-install-recommends rsyslog-relp`")
 
 
 def run(argv: Sequence[str], *, cwd: Path | None = None, path: str = SEARCH_PATH) -> None:

@@ -49,6 +49,15 @@ def test_missing_programs_are_told_with_one_apt_command(monkeypatch: pytest.Monk
         tools.need("mmdebstrap", "qemu-img")
 
 
+def test_a_log_store_without_its_module_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "need", lambda *_: None)
+    with pytest.raises(LabError, match=r"install .* rsyslog-relp`$"):
+        tools.need_log_store(tmp_path)
+    (tmp_path / "x86_64-linux-gnu" / "rsyslog").mkdir(parents=True)
+    (tmp_path / "x86_64-linux-gnu" / "rsyslog" / "imrelp.so").touch()
+    tools.need_log_store(tmp_path)
+
+
 def test_labs_in_different_folders_share_no_name(tmp_path: Path) -> None:
     scenario = SCENARIOS["tier1_personal"]
     one, other = Lab(scenario, tmp_path / "a"), Lab(scenario, tmp_path / "b")
