@@ -105,6 +105,10 @@ class LogAgent:
                 wrong.append(f"{what} drops records once it is full instead of waiting")
             if one.get("queue.discardmark") or one.get("queue.discardseverity"):
                 wrong.append(f"{what} drops some records by their severity")
+        for kind, one in self.objects:
+            early = one.get("persiststateinterval", "0") != "0" or one.get("persiststateaftersubmission") != "on"
+            if kind == "input" and one.get("type") == "imfile" and early:
+                wrong.append(f"{one.get('file')} counts as read before its lines are in the spool")
         for one in self._senders():
             if one.get("action.resumeretrycount") != "-1":
                 wrong.append("the log agent gives up on an absent store: action.resumeRetryCount is not -1")

@@ -152,6 +152,8 @@ def test_the_rendered_agent_is_green(render: Any) -> None:
     ("old", "new", "said"),
     [
         ("siem.example", "other.example", "records go to"),
+        ('persistStateInterval="0"', 'persistStateInterval="64"', "counts as read before"),
+        (' persistStateAfterSubmission="on"', "", "counts as read before"),
         ('confirmMessages="on"', 'confirmMessages="off"', "count as gone"),
         ('queue.type="Disk"', 'queue.type="LinkedList"', "memory alone"),
         ('queue.type="Direct"', 'queue.type="LinkedList"', "not Direct"),
