@@ -69,9 +69,10 @@ def test_every_user_tries_metadata_and_the_public_endpoint(monkeypatch: pytest.M
         return [{"group": wish.group} for wish in wishes]
 
     monkeypatch.setattr("clawkeep.evidence.collect.network.connect_as", pretend)
+    monkeypatch.setattr("clawkeep.evidence.collect.network._uid_of", lambda account: [13] if account == "proxy" else [])
     recorder = Recorder({"site": {"public_endpoint": "198.51.100.10:80", "public_endpoint6": "[2001:db8:51::10]:80"}})
     metadata_from_host(recorder)
-    assert set(tried) == {0, 1000, 65534}
+    assert set(tried) == {0, 13, 1000, 65534}
     assert tried[0] == [
         "metadata 169.254.169.254:80",
         "metadata [fd00:ec2::254]:80",
