@@ -34,6 +34,7 @@ from .rig import CHECKOUT, daemon, listening, run
 
 SPACE = f"t2x-{os.getpid()}-log"
 LINES = 10_000
+BATCH = 256  # the agent's queue.dequeueBatchSize
 PATIENCE = 240.0  # seconds for all lines, on a machine that does other things as well
 RELP = next(Path("/usr/lib").glob("*/rsyslog/imrelp.so"), None)
 MISSING = [name for name in ("ip", "rsyslogd") if shutil.which(name) is None] + ([] if RELP else ["rsyslog-relp"])
@@ -89,6 +90,13 @@ class Rig:
         (made / "rsyslog.conf").write_text(text, encoding="utf-8")
         return ["rsyslogd", "-n", "-f", str(made / "rsyslog.conf"), "-i", "NONE"]
 
+    def read_to(self) -> int:
+        """How far the agent says that it has read its file."""
+        for path in (self.folder / "agent/spool").glob("imfile-state*"):
+            with contextlib.suppress(ValueError, KeyError):  # it is being written
+                return int(json.loads(path.read_text(encoding="utf-8"))["curr_offs"])
+        return 0
+
     def count(self) -> int:
         """How many records the store has."""
         return sum(path.read_bytes().count(b"\n") for path in self.store_folder.glob("*/*.jsonl"))
@@ -137,7 +145,7 @@ def test_the_hosts_credential_adds_and_nobody_else_does(rig: Rig, monkeypatch: p
     assert len(found["attempt"]) == 3
 
 
-def test_an_outage_and_a_killed_agent_lose_nothing(rig: Rig) -> None:
+def test_an_outage_and_a_forced_restart_lose_nothing(rig: Rig) -> None:
     source = rig.folder / "proxy.log"
     source.touch()
     argv = rig.agent_argv(source)
@@ -146,7 +154,7 @@ def test_an_outage_and_a_killed_agent_lose_nothing(rig: Rig) -> None:
         for number in range(LINES // 2):
             file.write(f"line {number:05}\n")
         file.flush()
-        _await(lambda: (rig.folder / "agent/spool").glob("store*"), "the spool to hold something")
+        _await(lambda: rig.read_to() == source.stat().st_size, "the agent to have read what there is")
         agent.kill()  # as its unit stops it
         agent.wait()
     with daemon(SPACE, *argv, log=log), source.open("a", encoding="utf-8") as file:
@@ -158,8 +166,10 @@ def test_an_outage_and_a_killed_agent_lose_nothing(rig: Rig) -> None:
     arrived = rig.messages()
     firsts = list(dict.fromkeys(arrived))
     assert len(firsts) == LINES
-    assert firsts == sorted(firsts)
-    print(f"{LINES} lines, {len(arrived) - LINES} of them twice, first arrivals in order")
+    # The batch that was under way when the agent was killed may come behind the one after it.
+    moved = [abs(place - int(message.split()[1])) for place, message in enumerate(firsts)]
+    assert max(moved) <= BATCH
+    print(f"{LINES} lines, {len(arrived) - LINES} of them twice; {sum(1 for far in moved if far)} out of order")
 
 
 def test_a_host_that_falls_silent_is_told_once(rig: Rig) -> None:
