@@ -24,7 +24,7 @@ setup-lab: ## Install what the safe lab needs too (QEMU, nmap ...; root)
 	@scripts/setup --lab
 
 .PHONY: check
-check: setup ## Lint and unit tests; no host, no root, under a minute
+check: setup ## Lint and unit tests; no host, no root, a minute or two
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
 .PHONY: lint
