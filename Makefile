@@ -60,7 +60,7 @@ test: setup-lab check ## Prove the whole thing: checks, Molecule, a representati
 	scripts/lab-test representative
 
 .PHONY: test-all
-test-all: setup-lab check ## As test, with every sabotage live
+test-all: setup-lab check ## As test, with every sabotage live and the schedule on a control node; hours
 	scripts/lab-test all
 
 .PHONY: clean
