@@ -24,7 +24,7 @@ setup-lab: ## Install what the safe lab needs too (QEMU, nmap ...; root)
 	@scripts/setup --lab
 
 .PHONY: check
-check: setup ## Lint and unit tests; no host, no root, under a minute
+check: setup ## Lint and unit tests; no host, no root, a minute or two
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
 .PHONY: lint
@@ -60,7 +60,7 @@ test: setup-lab check ## Prove the whole thing: checks, Molecule, a representati
 	scripts/lab-test representative
 
 .PHONY: test-all
-test-all: setup-lab check ## As test, with every sabotage live
+test-all: setup-lab check ## As test, with every sabotage live and the schedule on a control node; hours
 	scripts/lab-test all
 
 .PHONY: clean

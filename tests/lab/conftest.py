@@ -82,8 +82,10 @@ class Lab:
             return False
 
     def healthy(self) -> bool:
-        """Whether the gateway answers an operator on the host."""
-        return self.ssh("curl -fsS -m 5 http://127.0.0.1:18789/healthz").returncode == 0
+        """Whether the gateway answers an operator on the host, and Docker has seen that it does."""
+        answers = "curl -fsS -m 5 http://127.0.0.1:18789/healthz"
+        seen = "docker inspect --format '{{.State.Health.Status}}' openclaw | grep -qx healthy"
+        return self.ssh(f"{answers} && {seen}").returncode == 0
 
     def until(self, command: str, what: str, seconds: float = 60) -> None:
         """Wait until a shell command succeeds on the lab host."""

@@ -75,7 +75,9 @@ def test_one_command_stops_the_agent_and_nothing_revives_it(lab: Lab) -> None:
 def test_a_release_that_breaks_service_backs_out_to_the_proven_one(lab: Lab) -> None:
     """BGL-04: what cannot run with its limits is replaced by the last proven release, restrictions and all."""
     before = json.loads(lab.root("clawkeep-release status"))
-    play = lab.play("playbooks/site.yml", "--tags", "BGL-04", "--extra-vars", "openclaw_memory=96m", timeout=1500)
+    # Preflight refuses a tier that was changed by hand, so whoever gets this far has skipped it.
+    hasty = ("--tags", "BGL-04", "--skip-tags", "preflight", "--extra-vars", "openclaw_memory=96m")
+    play = lab.play("playbooks/site.yml", *hasty, timeout=1500)
     assert play.returncode != 0, play.stdout[-2000:]
     assert "is back" in play.stdout, play.stdout[-2000:]
     after = json.loads(lab.root("clawkeep-release status"))

@@ -137,3 +137,16 @@ def test_a_stranger_is_refused_what_the_owner_gets(tmp_path: Path) -> None:
     requests = [{"do": "read", "tree": str(private), "path": "x.sqlite", "uid": uid} for uid in (1000, 65534)]
     assert others.ask(Recorder(), requests) == ["ok", "EACCES"]
     assert others.ask(Recorder(), [{"do": "read", "tree": str(tmp_path / "none"), "path": ".", "uid": 1000}]) == [None]
+
+
+def test_only_the_agents_own_volumes_are_known_to_show_their_canary() -> None:
+    volumes = {
+        "openclaw-state": "/home/node/.openclaw",
+        "work": "/home/node/.openclaw/workspace",
+        "extra": "/srv/exchange",
+    }
+    attached = [
+        {"Type": "volume", "RW": True, "Source": f"/volumes/{name}", "Destination": place}
+        for name, place in volumes.items()
+    ]
+    assert mounts.own_volumes({"Mounts": attached}) == ["/volumes/openclaw-state", "/volumes/work"]

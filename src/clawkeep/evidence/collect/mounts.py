@@ -30,6 +30,7 @@ KERNEL_FILESYSTEMS = (
     "tracefs",
 )
 PROJECT = "/etc/clawkeep/openclaw"  # where role openclaw keeps what it renders
+STATE = "/home/node/.openclaw"  # where a container sees the agent's own volumes
 SENSITIVE_DIRECTORIES = ("/etc", "/root", "/home", "/boot", "/run", "/var/lib/docker")
 SENSITIVE_NAMES = (".ssh", ".aws", ".config", ".kube", ".gnupg", ".docker", ".netrc")
 SEARCH_SECONDS = 60
@@ -248,6 +249,15 @@ def sensitive_directories() -> List[str]:
     return [path for path in [*SENSITIVE_DIRECTORIES, *private] if os.path.isdir(path)]
 
 
+def own_volumes(container: Dict[str, Any]) -> List[str]:
+    """Where the volumes of the agent's own state lie, which it is known to see; of another one nothing is known."""
+    return [
+        str(mount.get("Source"))
+        for mount in container.get("Mounts") or []
+        if mount.get("Type") == "volume" and mount.get("RW") and str(mount.get("Destination")).startswith(STATE)
+    ]
+
+
 class Canaries:
     """Empty files with a random name, laid into sensitive directories and the agent's workspace while a probe looks."""
 
@@ -285,12 +295,7 @@ def collect(rec: Recorder) -> None:
     rec.note("container-mountinfo", tables)
     rec.note("mount-sources", sources(found, api.volumes(rec)))
     agents = [one for one in alive if docker.is_agent(one)]
-    workspaces = sorted(
-        str(mount.get("Source"))
-        for one in agents
-        for mount in one.get("Mounts") or []
-        if mount.get("Type") == "volume" and mount.get("RW")
-    )
+    workspaces = sorted({source for one in agents for source in own_volumes(one)})
     pids = {docker.name_of(one): one["State"]["Pid"] for one in agents}
     search = threading.Thread(target=_search, args=(rec, pids, tables), daemon=True)
     search.start()
