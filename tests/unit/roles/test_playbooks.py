@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from molecule.interpolation import Interpolator, TemplateWithDefaults
 
 from .conftest import ROLES, ROOT, options, read
 
@@ -137,3 +139,15 @@ def test_an_inventory_is_named_each_time() -> None:
     text = (ROOT / "ansible.cfg").read_text(encoding="utf-8")
     assert not re.search(r"^inventory\s*=", text, re.MULTILINE)
     assert not re.search(r"^host_key_checking", text, re.MULTILINE)
+
+
+def test_molecule_passes_over_the_same_records_as_ansible() -> None:
+    """Molecule reads no ansible.cfg, and reads its own configuration only after having replaced what begins with $."""
+    raw = (ROOT / ".config" / "molecule" / "config.yml").read_text(encoding="utf-8")
+    filled = Interpolator(TemplateWithDefaults, {}).interpolate(raw, "MOLECULE_")
+    shared = yaml.safe_load(filled)["ansible"]["cfg"]["inventory"]["ignore_patterns"]
+    own = ConfigParser(interpolation=None)
+    own.read(ROOT / "ansible.cfg", encoding="utf-8")
+    (patterns,) = {own[part]["ignore_patterns"] for part in own.sections() if "ignore_patterns" in own[part]}
+    assert shared == patterns
+    assert {name for name in RECORDS if any(re.search(one, name) for one in patterns.split(", "))} == RECORDS
