@@ -1,20 +1,36 @@
-"""What all unit tests share: Ansible is asked once for each inventory, for it takes most of a second to start."""
+"""What all unit tests share: the command line, and Ansible asked once for each inventory, for its start is slow."""
 
 from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clawkeep import inventory
+from clawkeep import cli, inventory
 from clawkeep.repo import Repo
 
 Listing = dict[str, Any]
 VARS = ("group_vars", "host_vars")
+
+
+@pytest.fixture
+def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line; gives exit status, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["clawkeep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return int(ended.value.code or 0), out, err
+
+    return run
 
 
 @pytest.fixture(scope="session")

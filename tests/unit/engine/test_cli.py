@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from clawkeep import cli, repo
+from clawkeep import repo
 from clawkeep.evidence import store, transport
 from clawkeep.run import now
 
@@ -31,21 +31,6 @@ def _here(checkout, monkeypatch):
         "NET-02", 'def test_it(evidence):\n    evidence.vantage("outside")\n', mark='@pytest.mark.vantage("outside")\n'
     )
     monkeypatch.setattr(repo, "find", lambda: checkout.repo)
-
-
-@pytest.fixture
-def clawkeep(monkeypatch, capfd):
-    """Run the command line; gives exit status, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clawkeep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clawkeep import cli, tiers
+from clawkeep import tiers
 from clawkeep.evidence import document, store
 from clawkeep.evidence.bundle import files, signature
 from clawkeep.evidence.bundle.signature import Key
@@ -97,21 +96,6 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def bundle(save: Callable[..., Path]) -> Path:
     return save()
-
-
-@pytest.fixture
-def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command line; gives exit status, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clawkeep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import sys
 from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
-from clawkeep import cli, cli_controls, coverage, frameworks, register, repo, tiers_page
+from clawkeep import cli_controls, coverage, frameworks, register, repo, tiers_page
 from clawkeep.register import Control, Proof, Severity
 
 Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line on the real register; gives exit status, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clawkeep", "controls", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return run
+def clawkeep(clawkeep: Run) -> Run:
+    """Run `clawkeep controls`."""
+    return functools.partial(clawkeep, "controls")
 
 
 def ids(out: str) -> list[str]:

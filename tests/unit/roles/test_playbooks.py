@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from molecule.interpolation import Interpolator, TemplateWithDefaults
 
 from clawkeep import estate
 
@@ -145,3 +147,15 @@ def test_the_example_says_of_each_host_why_it_has_its_tier() -> None:
         tier = read(ROOT / "playbooks" / "group_vars" / f"{reason.tier}.yml")
         assert set(reason.data) <= set(tier["estate_data_classes"])
         assert reason.credentials == tier["secrets_kind"]
+
+
+def test_molecule_passes_over_the_same_records_as_ansible() -> None:
+    """Molecule reads no ansible.cfg, and reads its own configuration only after having replaced what begins with $."""
+    raw = (ROOT / ".config" / "molecule" / "config.yml").read_text(encoding="utf-8")
+    filled = Interpolator(TemplateWithDefaults, {}).interpolate(raw, "MOLECULE_")
+    shared = yaml.safe_load(filled)["ansible"]["cfg"]["inventory"]["ignore_patterns"]
+    own = ConfigParser(interpolation=None)
+    own.read(ROOT / "ansible.cfg", encoding="utf-8")
+    (patterns,) = {own[part]["ignore_patterns"] for part in own.sections() if "ignore_patterns" in own[part]}
+    assert shared == patterns
+    assert {name for name in RECORDS if any(re.search(one, name) for one in patterns.split(", "))} == RECORDS

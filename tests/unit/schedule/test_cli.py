@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import cli
 from clawkeep.schedule import job, syslog, tell
 
 from .conftest import GREEN, PLAYER, report
@@ -20,16 +20,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clawkeep", "schedule", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return run
+def clawkeep(clawkeep: Run) -> Run:
+    """Run `clawkeep schedule`."""
+    return functools.partial(clawkeep, "schedule")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,18 +140,9 @@ def signed(keys: Callable[[str], Path]) -> Callable[..., Observation]:
 
 
 @pytest.fixture
-def clawkeep(register_of: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def clawkeep(register_of: Checkout, monkeypatch: pytest.MonkeyPatch, clawkeep):
     """Run the command line on TODAY; gives exit status, standard output and standard error."""
     monkeypatch.setattr(repo, "find", lambda: register_of.repo)
     monkeypatch.setattr(cli, "now", lambda: NOW)
     monkeypatch.setattr(cli.cli_papers, "now", lambda: NOW)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["clawkeep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return clawkeep
