@@ -26,6 +26,7 @@ class Engine:
         self.container: dict[str, Any] | None = None
         self.valid = True
         self.broken: set[str] = set()  # configurations with which the gateway ends
+        self.crashing: set[str] = set()  # those with which it ends again and again
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(self, *argv: str, timeout: float = 0) -> subprocess.CompletedProcess[str]:
@@ -59,6 +60,10 @@ class Engine:
                 "RestartCount": 0,
             }
         assert self.container
+        if (self.force / "openclaw.json").read_text() in self.crashing:
+            self.container["RestartCount"] = 3
+            self.container["State"] = {"Running": True, "Restarting": False, "ExitCode": 137}
+            return
         self.container["State"] = {
             "Running": works,
             "Restarting": False,
@@ -187,6 +192,16 @@ def test_a_release_that_is_not_healthy_backs_out(tool, engine, want) -> None:  #
     assert engine.container["Config"]["Labels"]["clawkeep.release"] == "1"
     assert (tool.RELEASES / "current").readlink() == Path("1")
     assert record(tool, 2)["state"] == "failed"
+
+
+def test_a_release_that_keeps_ending_is_not_waited_for(tool, engine, want) -> None:  # type: ignore[no-untyped-def]
+    """The engine would start it more often than that: each time is one more in which nobody is served."""
+    want("good")
+    change(tool, "apply")
+    engine.crashing = {"bad"}
+    want("bad")
+    with pytest.raises(tool.Refusal, match=r"status 137 after 3 restarts.*release 1 is back"):
+        change(tool, "apply")
 
 
 def test_a_first_release_that_fails_says_that_nothing_runs(tool, engine, want) -> None:  # type: ignore[no-untyped-def]
