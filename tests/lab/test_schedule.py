@@ -172,7 +172,7 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         made = Node(replace(lab, inventory=site(lab, folder / "inventory")))
         made.play()
         keys = f"/home/{ADMIN}/.ssh/authorized_keys"
-        lab.root(f'echo "restrict $(cat {STATE}/keys/ssh.pub)" >> {keys}')
+        lab.root(f"printf '\\nrestrict %s\\n' \"$(cat {STATE}/keys/ssh.pub)\" >> {keys}")
         yield made
     finally:
         lab.restore()
