@@ -40,10 +40,12 @@ class Rule:
         """The file or folder that the rule watches, empty for one that watches none."""
         return (self.value("path") or self.value("dir")).rstrip("/")
 
-    @property
-    def whole(self) -> bool:
-        """Whether the rule takes every account and every outcome: it asks for nothing but place, permission and key."""
-        return set(self.fields) <= {"path", "dir", "perm", "key", "arch"} and self.calls <= {"all"}
+    def whole(self, *, refused: bool = True) -> bool:
+        """Whether it asks for nothing but place, permission and key: every account's doing, and what was refused."""
+        free = {"path", "dir", "perm", "key", "arch"}
+        if not refused and self.value("success") == "1":
+            free.add("success")
+        return set(self.fields) <= free and self.calls <= {"all"}
 
     def binds(self, uid: int) -> bool:
         """Whether what the account does is asked for, whoever else is."""
@@ -135,11 +137,11 @@ class Audit:
         """Rules that leave something out."""
         return [f"an audit rule leaves records out: {rule.line}" for rule in self.rules if rule.action == "never"]
 
-    def _watches(self, place: str, permissions: str) -> bool:
-        """Whether one rule takes every account's access of these kinds to the place."""
+    def _watches(self, place: str, permissions: str, *, refused: bool = True) -> bool:
+        """Whether one rule takes every account's access of these kinds to the place, and what was `refused` too."""
         return any(
             rule.action in ("always", "watch")
-            and rule.whole
+            and rule.whole(refused=refused)
             and set(permissions) <= set(rule.value("perm"))
             and (rule.place == place or (rule.value("dir") != "" and place.startswith(rule.place + "/")))
             for rule in self.rules
@@ -156,7 +158,8 @@ class Audit:
 
     def unwatched_volumes(self, root: str = "/var/lib/docker/volumes") -> list[str]:
         """That the agent's volumes are not watched, or one volume is watched instead of the folder that stays."""
-        if self._watches(root, "wa"):
+        # What was refused has changed nothing, and readers of databases try in vain to write all day long.
+        if self._watches(root, "wa", refused=False):
             return []
         inner = sorted(rule.place for rule in self.rules if rule.place.startswith(root + "/"))
         if inner:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from clawkeep.evidence.containers import Container, Containers
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.mounts import CONFIGURATION, VOLUME_HOMES
+from clawkeep.evidence.openings import GATEWAYS
 from clawkeep.evidence.untrusted import integer, mapping, number, size
 
 NAME = "openclaw"
@@ -60,9 +61,12 @@ def rules(tier: Mapping[str, Any]) -> Rules:
     """What the tier promises of each HostConfig key that it has a say in; every other key has to be empty."""
     memory = size(tier["openclaw_memory"], "the tier's openclaw_memory")
     port = int(tier["openclaw_port"])
+    # Where names are answered by approval, the project asks the host's own name server; the engine's would ask any.
+    name_servers = [str(GATEWAYS[0])] if tier["egress_mode"] == "proxy_allowlist" else []
     published = {f"{port}/tcp": [{"HostIp": str(tier["openclaw_publish_address"]), "HostPort": str(port)}]}
     return {
         "CapDrop": _is(list(tier["openclaw_cap_drop"])),
+        "Dns": (lambda value: (value or []) == name_servers, repr(name_servers)),
         "CgroupnsMode": _is("private"),
         "IpcMode": _is("private"),
         "MaskedPaths": _hides(HIDDEN),

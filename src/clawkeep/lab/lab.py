@@ -100,9 +100,10 @@ def snapshot(lab: Lab, name: str) -> None:
     """Keep the running machine under a name."""
     _checked(name)
     with _alone(lab):
-        _record(lab, running=True)
+        record = _record(lab, running=True)
         with step(f"saving the snapshot {name}"):
             machine.save(lab, name)
+            ssh.set_clock(lab, record.port, _RESTORE_PATIENCE)  # the guest stood still meanwhile
 
 
 def restore(lab: Lab, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import uuid
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ def _arguments(lab: Lab, image: HostImage, port: int, public_key: str, tap: int)
     return [
         tools.QEMU,
         *("-name", f"clawkeep-{lab.id}", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"),
+        *("-uuid", str(uuid.uuid5(uuid.NAMESPACE_OID, lab.id))),
         *accelerator.detect().arguments,
         *("-smp", str(CPUS), "-m", str(MEMORY_MIB)),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", _command_line(lab, public_key)),

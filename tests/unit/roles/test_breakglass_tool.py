@@ -50,11 +50,13 @@ def tool(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleT
     runtime.mkdir()
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({"user": "clawkeep-emergency"}))
+    (runtime / "shadow").write_text("clawkeep-emergency:!:20780:::::1:\n")
     for name, value in {
         "SETTINGS": settings,
         "RUNTIME": runtime,
         "STATE": runtime / "open.json",
         "INCLUDE": runtime / "sshd.conf",
+        "SHADOW": runtime / "shadow",
         "run": host.run,
         "alarm": host.alarm,
         "let_in": lambda _: host.run("let", "in"),
@@ -182,6 +184,16 @@ def test_what_is_past_its_end_or_cannot_be_read_is_closed(
     host.done.clear()
     assert called(tool, monkeypatch, "enforce") == 0
     assert host.done == []
+
+
+@pytest.mark.parametrize("expiry", ["", "99999"])
+def test_an_account_that_nobody_opened_is_made_to_expire(
+    tool: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch, expiry: str
+) -> None:
+    """useradd gives an account of the system no expiry, whatever it is told."""
+    tool.SHADOW.write_text(f"clawkeep-emergency:!:20780:::::{expiry}:\n")
+    assert called(tool, monkeypatch, "enforce") == 0
+    assert "end sessions" in host.done
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of its own needs root")

@@ -200,9 +200,11 @@ def marks(rec: Recorder) -> Dict[str, Any]:
         "audit": lambda word: say(["auditctl", "-m", word]),
         "kernel": lambda word: kmsg("clawkeep-mark " + word),
         "firewall": lambda word: kmsg(
-            "clawkeep-forward mark=%s IN=clawkeep0 SRC=172.30.0.2 DST=192.0.2.1 PROTO=TCP DPT=9" % word
+            # To an address of its own each time: what repeats within minutes is told once.
+            "clawkeep-forward mark=%s IN=clawkeep0 SRC=172.30.0.2 DST=2001:db8:%s:%s::1 PROTO=TCP DPT=9"
+            % (word, word[-8:-4], word[-4:])
         ),
-        "resolver": lambda word: inside(rec, ["getent", "ahosts", word + ".mark.invalid"]),
+        "resolver": lambda word: inside(rec, ask(word + ".mark.invalid")),
         "proxy": lambda word: inside(
             rec, ["curl", "-sS", "-m", "10", "-x", "http://172.30.0.1:3128", "http://%s.mark.invalid/" % word]
         ),
@@ -215,6 +217,16 @@ def marks(rec: Recorder) -> Dict[str, Any]:
         word = "ckmark" + secrets.token_hex(10)
         found[source] = {"mark": word, "at": time.time(), "tried": send(word)}
     return found
+
+
+def ask(name: str) -> List[str]:
+    """The command that asks the agents' name server: in a container's network nothing else of it is seen."""
+    program = (
+        "import socket,sys; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(5);"
+        "q=b''.join(bytes((len(x),))+x.encode() for x in sys.argv[1].split('.'))+b'\\0';"
+        "s.sendto(b'\\x4d\\x4b\\1\\0\\0\\1'+bytes(6)+q+b'\\0\\1\\0\\1',('172.30.0.1',53)); s.recv(512)"
+    )
+    return [sys.executable or "python3", "-I", "-S", "-c", program, name]
 
 
 def canary_of(word: str) -> str:
