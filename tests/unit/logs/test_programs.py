@@ -99,8 +99,24 @@ def test_forbidden_traffic_is_alerted_and_metadata_only_in_numbers() -> None:
     assert [one["destination"] for one in known.of(line("firewall", drop.format("192.0.2.9")))] == ["192.0.2.9"]
     polls = [known.of(line("firewall", drop.format("169.254.169.254"), second)) for second in range(4)]
     assert [len(one) for one in polls] == [0, 0, 0, 1]
-    assert known.of(line("proxy", "172.30.0.2 TCP_DENIED/403 CONNECT evil.example:443"))
-    assert known.of(line("proxy", "172.30.0.2 TCP_TUNNEL/200 CONNECT api.model.example:443")) == []
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "bump", "alerted"),
+    [
+        ("TCP_DENIED", "403", "-", True),
+        ("NONE_NONE", "200", "terminate", True),  # the TLS client named another host than the tunnel
+        ("NONE_NONE", "200", "splice", False),  # its first hop of two, before anything is sent on
+        ("TCP_TUNNEL", "200", "splice", False),
+    ],
+)
+def test_what_the_proxy_refused_is_alerted(decision: str, status: str, bump: str, alerted: bool) -> None:
+    """In the form in which role egress_proxy has Squid write it."""
+    told = {"client": "172.30.0.2", "method": "CONNECT", "target": "evil.example:443"}
+    stored = json.loads(line("proxy", ""))
+    stored["record"]["data"] = {**told, "decision": decision, "status": status, "bump": bump}
+    found = rules().of(json.dumps(stored))
+    assert [(one["subject"], one["destination"]) for one in found] == [("172.30.0.2", "evil.example:443")] * alerted
 
 
 def test_a_refused_file_is_alerted_by_the_joined_event() -> None:
