@@ -15,8 +15,11 @@ pytestmark = pytest.mark.lab
 # A cold OpenClaw start under software emulation takes up to three minutes, and may be retried once.
 GATEWAY_SECONDS = 420
 
-# The table as it decides, without what counting and reloading change.
-POLICY = "nft -j list table inet clawkeep | jq -S '[.nftables[] | del(.. | .handle?, .packets?, .bytes?)]'"
+# The table as it decides, without what counting, reloading and passing traffic change: a dynamic set's members
+# count their time down, and come and go with the packets that add them.
+POLICY = """nft -j list table inet clawkeep | jq -S '[.nftables[]
+  | if [.set.flags?] | flatten | index("dynamic") then del(.set.elem) else . end
+  | del(.. | .handle?, .packets?, .bytes?)]'"""
 
 AGENTS = "docker ps -q --filter label=clawkeep.role=agent"
 
