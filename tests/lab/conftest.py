@@ -101,11 +101,11 @@ class Lab:
         pid = "$(docker inspect --format '{{.State.Pid}}' openclaw)"
         return self.root(f"cat /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/{pid}/cgroup)/{file}")
 
-    def at(self, place: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    def at(self, place: str, *argv: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command in the namespace of one of the lab's places."""
         netns = f"ck-{state.lab(self.scenario).id}-{place}"
         command = ["ip", "netns", "exec", netns, *argv]
-        return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
+        return subprocess.run(command, text=True, capture_output=True, timeout=seconds, check=False)
 
     def connects(self, place: str, address: str, port: int) -> bool:
         """Whether a TCP connection can be opened from a place of the lab; only silence or a refusal is a no."""

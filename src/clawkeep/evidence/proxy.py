@@ -16,6 +16,7 @@ from clawkeep.verdict import Unmeasured
 DECISION = (
     "deny door !agents",
     "deny look !agents !itself",
+    "allow asks_itself",
     "deny !tunnel",
     "deny !tls_port",
     "deny !approved",
@@ -24,7 +25,15 @@ DECISION = (
     "allow tunnel tls_port approved",
     "deny all",
 )
-FIXED = {"tunnel": "method CONNECT", "tls_port": "port 443", "itself": "src 127.0.0.1/32"}
+FIXED = {
+    "tunnel": "method CONNECT",
+    "tls_port": "port 443",
+    "itself": "src 127.0.0.1/32",
+    "look": "myportname look",
+    # After its start the proxy asks itself, and nobody else may, whether its second hop answers.
+    "own_question": "url_regex ^http://clawkeep-proxy(:[0-9]+)?/squid-internal-mgr/server_list$",
+    "asks_itself": "all-of look itself own_question",
+}
 # What no approved name may lead to: private, shared, link-local and metadata, IPv4 inside IPv6.
 NEVER = tuple(
     ip_network(text)

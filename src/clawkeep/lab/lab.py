@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -265,6 +266,29 @@ def _start(lab: Lab, service: Service, world: Path) -> subprocess.Popen[bytes]:
             env=_environment(lab),
             start_new_session=True,
         )
+
+
+def stop_service(lab: Lab, name: str) -> None:
+    """End one stand-in of the world with all that it started, as an outage would; `start_service` ends the outage."""
+    record, process = _service_of(lab, name)
+    if process is not None and process.alive:
+        os.killpg(process.pid, signal.SIGKILL)  # each service leads a group of its own
+    state.save(lab, replace(record, processes=tuple(p for p in record.processes if p.name != name)))
+
+
+def start_service(lab: Lab, name: str) -> None:
+    """Start a stopped stand-in again; it keeps its files. Returns once it answers."""
+    record, process = _service_of(lab, name)
+    if process is None:
+        (service,) = (one for one in services.of(lab) if one.name == name)
+        _await_world(lab, _recorded(lab, record, name, _start(lab, service, lab.state / "world")))
+
+
+def _service_of(lab: Lab, name: str) -> tuple[State, Process | None]:
+    record = state.load(lab)
+    if record is None or name not in {service.name for service in services.of(lab)}:
+        raise LabError(f"{lab.scenario.group} runs no {name}: `clawkeep lab status` says what does")
+    return record, record.process(name)
 
 
 def _await_world(lab: Lab, record: State) -> None:
