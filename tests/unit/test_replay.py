@@ -1,15 +1,16 @@
 """The suite has teeth: the good host is green, and each recorded broken world turns exactly its controls red.
 
-No host is contacted. Every world is one host of a single run of the suite.
+No host is contacted. Every world of a tier is one host of a single run of the suite.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from clawkeep import repo
+from clawkeep import register, repo, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.observation import Observation
 from clawkeep.report.model import Report
@@ -26,23 +27,29 @@ UNRECORDED = frozenset((CHECKOUT.sabotages / "unrecorded.txt").read_text(encodin
 GREEN = {Status.PASS, Status.MANUAL, Status.NOT_APPLICABLE, Status.NOT_REQUIRED}
 
 
-@pytest.fixture(scope="module")
-def good() -> Observation:
+KNOWN = tiers.load(CHECKOUT.tiers)
+RECORDED = sorted(path.name for path in CHECKOUT.recorded.iterdir() if path.name in KNOWN)
+CONTROLS = register.load(CHECKOUT.controls)
+
+
+def good(tier: str) -> Observation:
+    """The recorded good host of a tier."""
     try:
-        return recorded(CHECKOUT, "tier1_personal")
+        return recorded(CHECKOUT, tier)
     except ClawkeepError as problem:
         pytest.fail(str(problem), pytrace=False)
 
 
-def test_the_good_host_is_green(good: Observation) -> None:
-    report = evaluate([good], checkout=CHECKOUT)
+@pytest.mark.parametrize("tier", RECORDED)
+def test_the_good_host_is_green(tier: str) -> None:
+    report = evaluate([good(tier)], checkout=CHECKOUT)
     wrong = [f"{r.control} {r.status}: {r.message}" for r in report.results if r.status not in GREEN]
     assert wrong == []
     assert any(result.status is Status.PASS for result in report.results)
 
 
-def test_the_report_says_on_what_an_old_engine_rests(good: Observation) -> None:
-    (result,) = evaluate([good], Selection(("DKR-01",)), checkout=CHECKOUT).results
+def test_the_report_says_on_what_an_old_engine_rests() -> None:
+    (result,) = evaluate([good("tier1_personal")], Selection(("DKR-01",)), checkout=CHECKOUT).results
     assert "guard of NET-05" in result.message
 
 
@@ -51,14 +58,15 @@ def test_what_is_not_recorded_is_listed_and_nothing_else() -> None:
     assert missing == UNRECORDED
 
 
-@pytest.fixture(scope="module")
-def replayed(good: Observation) -> tuple[Report, dict[str, str]]:
-    """All worlds judged in one run, and by stem why some could not be made."""
+@cache
+def replayed(tier: str) -> tuple[Report, dict[str, str]]:
+    """All worlds of a tier judged in one run, and by stem why some could not be made."""
+    host = good(tier)
     worlds, missing = [], {}
-    for sabotage in SABOTAGES.values():
+    for sabotage in world.of_tier(SABOTAGES, CONTROLS, KNOWN[tier].rank).values():
         try:
             patch = world.read_patch(sabotage)
-            worlds.append(world.broken(good, sabotage.stem, patch, str(sabotage.patch)))
+            worlds.append(world.broken(host, sabotage.stem, patch, str(sabotage.patch)))
         except ClawkeepError as problem:
             missing[sabotage.stem] = str(problem)
     if not worlds:
@@ -69,10 +77,9 @@ def replayed(good: Observation) -> tuple[Report, dict[str, str]]:
 @pytest.mark.parametrize(
     "sabotage", [pytest.param(one, id=stem) for stem, one in SABOTAGES.items() if stem not in UNRECORDED]
 )
-def test_each_broken_world_turns_exactly_its_controls_red(
-    sabotage: Sabotage, replayed: tuple[Report, dict[str, str]]
-) -> None:
-    report, missing = replayed
+def test_each_broken_world_turns_exactly_its_controls_red(sabotage: Sabotage) -> None:
+    rank = CONTROLS[sabotage.control].tier
+    report, missing = replayed(next(tier.name for tier in KNOWN.values() if tier.rank == rank))
     why = [missing[sabotage.stem]] if sabotage.stem in missing else world.complaints(sabotage, report, sabotage.stem)
     if why:
         pytest.fail("\n".join(why), pytrace=False)

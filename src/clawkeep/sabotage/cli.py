@@ -8,14 +8,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from clawkeep import repo
+from clawkeep import register, repo, tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.lab import state
 from clawkeep.report.model import Exit
 from clawkeep.report.sanitise import clean
 from clawkeep.sabotage.campaign import Campaign, Outcome, representative
 from clawkeep.sabotage.record import recorded
-from clawkeep.sabotage.world import Sabotage, load
+from clawkeep.sabotage.world import Sabotage, load, of_tier
 
 
 def sabotage(
@@ -23,9 +23,9 @@ def sabotage(
     stems: Annotated[
         list[str] | None, typer.Argument(metavar="[STEM]...", help="Files of tests/sabotage, without `.yml`.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", metavar="", help="Every sabotage that the lab can commit.")] = False,
+    every: Annotated[bool, typer.Option("--all", metavar="", help="Every sabotage of the lab's tier.")] = False,
     some: Annotated[
-        bool, typer.Option("--representative", metavar="", help="One sabotage of each area of the register.")
+        bool, typer.Option("--representative", metavar="", help="One sabotage of each area of the lab's tier.")
     ] = False,
     record: Annotated[
         bool,
@@ -40,7 +40,10 @@ def sabotage(
 ) -> None:
     """Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1."""
     checkout = repo.find()
-    chosen = choose(list(load(checkout.sabotages).values()), stems or [], every=every, some=some)
+    known = load(checkout.sabotages)
+    if not stems:
+        known = of_tier(known, register.load(checkout.controls), tiers.load(checkout.tiers)[scenario].rank)
+    chosen = choose(list(known.values()), stems or [], every=every, some=some)
     if record:
         recorded(checkout, scenario)  # what is missing is told before an hour of sabotages
     console = Console(highlight=False)

@@ -17,7 +17,7 @@ from clawkeep import safe_yaml
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.observation import Observation
-from clawkeep.register import sentence
+from clawkeep.register import Control, sentence
 from clawkeep.report.model import Report
 from clawkeep.verdict import Status
 
@@ -113,6 +113,11 @@ def read(path: Path) -> Sabotage:
 def load(folder: Path) -> dict[str, Sabotage]:
     """Every sabotage of `folder` by its stem, in the order of the stems."""
     return {path.stem: read(path) for path in sorted(folder.glob("*.yml"))}
+
+
+def of_tier(known: Mapping[str, Sabotage], controls: Mapping[str, Control], rank: int) -> dict[str, Sabotage]:
+    """Those that are committed on a host of the tier of that rank, which is the lowest that their control binds."""
+    return {stem: one for stem, one in known.items() if controls[one.control].tier == rank}
 
 
 def read_patch(sabotage: Sabotage) -> list[dict[str, Any]]:
