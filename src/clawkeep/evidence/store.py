@@ -41,6 +41,10 @@ class Saved:
     problem: str = ""
 
 
+# Folders of the machine that verified: no judgement needs them, and who reads the evidence has other ones.
+_OWN_PATHS: dict[str, Any] = {"vpn_secrets": True, "vantages": {"__all__": {"store"}}}
+
+
 def vacant(folder: Path) -> None:
     """Raise ClawkeepError unless `folder` is new or empty, so that a run learns it before it has measured anything."""
     try:
@@ -69,7 +73,7 @@ def save(
         "tool": importlib.metadata.version("clawkeep"),
         "started": started,
         "limited": limited,
-        "site": observations[0].site.model_dump(mode="json") if observations else {},
+        "site": observations[0].site.model_dump(mode="json", exclude=_OWN_PATHS) if observations else {},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

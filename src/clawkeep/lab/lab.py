@@ -28,6 +28,7 @@ _BOOT_PATIENCE = 420.0  # seconds; some 30 are usual under emulation, 150 when t
 _WORLD_PATIENCE = 30.0
 _RESTORE_PATIENCE = 60.0
 _MACHINE = "machine"
+_NOT_UP = "the lab {0} is not up: run `clawkeep lab up {0}`"
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,10 @@ def renew_inventory(lab: Lab) -> None:
 
 def shell(lab: Lab, words: list[str]) -> int:
     """A root shell in the host, or a command with our standard input, output and error; its exit status."""
-    record = _record(lab, running=True)
+    record = _record(lab, running=False)
+    machine_process = record.process(_MACHINE)
+    if machine_process is None or not machine_process.alive:  # the world around it may be out of order
+        raise LabError(_NOT_UP.format(lab.scenario.group))
     terminal = ("-t",) if not words and sys.stdin.isatty() else ()
     return subprocess.run(ssh.argv(lab, record.port, ssh.as_root(words), *terminal), check=False).returncode
 
@@ -158,7 +162,7 @@ def status(lab: Lab) -> str:
 def _record(lab: Lab, *, running: bool) -> State:
     record = state.load(lab)
     if record is None or (running and not condition(lab).running):
-        raise LabError(f"the lab {lab.scenario.group} is not up: run `clawkeep lab up {lab.scenario.group}`")
+        raise LabError(_NOT_UP.format(lab.scenario.group))
     return record
 
 

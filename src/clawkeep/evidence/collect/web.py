@@ -12,7 +12,7 @@ import os
 import secrets
 from typing import Any, Dict, List, Optional
 
-from . import docker, proc
+from . import docker, namespaces, proc
 from .core import Recorder
 
 GATE = "/usr/local/sbin/clawkeep-gate"
@@ -41,7 +41,7 @@ def collect(rec: Recorder) -> None:
     rec.note("web-units", {"gate": os.path.exists(GATE)})
     if os.path.exists(GATE):
         rec.run("gate-report", [GATE, "report"], parse="json")
-    agents = [one for one in docker.running(rec) if docker.is_agent(one) and published(one)]
+    agents = [one for one in docker.running(rec) if docker.is_agent(one) and port_of(one)]
     rec.note("gateways", [gateway(one) for one in agents])
 
 
@@ -64,12 +64,11 @@ def cmdline(pid: object) -> List[str]:
         return []
 
 
-def published(container: Dict[str, Any]) -> Optional[int]:
-    """The loopback port by which the host reaches a container's gateway."""
-    for bindings in ((container.get("NetworkSettings") or {}).get("Ports") or {}).values():
-        for binding in bindings or []:
-            if str(binding.get("HostPort") or "").isdigit():
-                return int(binding["HostPort"])
+def port_of(container: Dict[str, Any]) -> Optional[int]:
+    """The port in the container of its gateway, which is the one that the host publishes."""
+    for inner, bindings in ((container.get("NetworkSettings") or {}).get("Ports") or {}).items():
+        if bindings and inner.partition("/")[0].isdigit():
+            return int(inner.partition("/")[0])
     return None
 
 
@@ -82,7 +81,7 @@ def gateway(container: Dict[str, Any]) -> Dict[str, Any]:
         "pid": pid,
         "settings": settings(pid),
         "strength": strength(token),
-        "answers": answers(published(container) or 0, token),
+        "answers": answers(pid, port_of(container) or 0, token),
     }
 
 
@@ -132,15 +131,22 @@ def strength(value: str) -> Dict[str, Any]:
     return {"length": len(value), "different": len(counts), "bits": int(bits), "filler": plain}
 
 
-def answers(port: int, token: str) -> Dict[str, Any]:
-    """The status of a tool call by what it is accompanied with; the right token never leaves this process."""
+def answers(pid: int, port: int, token: str) -> Dict[str, Any]:
+    """The status of a tool call by what it is accompanied with; the right token never leaves this process.
+
+    Asked from the container's own loopback, which no tier trusts to forward for others: what comes by the published
+    port has the proxy's address at tier 2.
+    """
     right = {"Authorization": "Bearer " + token}
-    return {
-        "nothing": ask(port, {}),
-        "wrong": ask(port, {"Authorization": "Bearer " + secrets.token_hex(32)}),
-        "right": ask(port, right) if token else "there is no token",
-        "forged": ask(port, dict(right, **{"X-Forwarded-For": FORGED})) if token else "there is no token",
-    }
+    calls: Dict[str, Dict[str, str]]
+    calls = {"nothing": {}, "wrong": {"Authorization": "Bearer " + secrets.token_hex(32)}}
+    if token:
+        calls["right"] = right
+        calls["forged"] = dict(right, **{"X-Forwarded-For": FORGED})
+    try:
+        return namespaces.in_network_of(pid, lambda: {name: ask(port, headers) for name, headers in calls.items()})
+    except OSError as problem:
+        return {"problem": str(problem)}
 
 
 def ask(port: int, headers: Dict[str, str]) -> Any:
