@@ -12,12 +12,15 @@ from clawkeep.evidence.systemd import units
 from clawkeep.evidence.untrusted import integer, mapping, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
-UNITS = ("clawkeep-log.service", "clawkeep-log-openclaw.service", "auditd.service")
+UNITS = ("clawkeep-log.service", "clawkeep-log-journal.service", "clawkeep-log-openclaw.service", "auditd.service")
 SENDERS = ("omfwd", "omrelp", "omprog", "omhttp", "omkafka", "omelasticsearch")  # whatever could carry records away
 SENDER = "/usr/local/sbin/clawkeep-log-send"
 SPOOL = "/var/spool/clawkeep-log"
 CONFIG = "/etc/clawkeep/log"
-FILES = ("/var/log/audit/audit.log", "/var/log/clawkeep/proxy/access.log", "/var/log/clawkeep/resolver/queries.log")
+FILES = (
+    f"{SPOOL}/journal/*.jsonl",  # written by clawkeep-log-journal.service
+    *("/var/log/audit/audit.log", "/var/log/clawkeep/proxy/access.log", "/var/log/clawkeep/resolver/queries.log"),
+)
 WORLD = 0o007
 PARAMETER = re.compile(r'([\w.]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(\[[^\]]*\]))')
 OBJECT = re.compile(r"\b(global|main_queue|module|input|action|template|ruleset)\s*\(([^()]*)\)", re.S)
@@ -116,10 +119,8 @@ class LogAgent:
 
     def unread(self) -> list[str]:
         """Sources that the agent does not read."""
-        modules = {one.get("load", "") for kind, one in self.objects if kind == "module"}
-        wrong = [] if "imjournal" in modules else ["the journal is not read"]
         followed = {one.get("file", "") for kind, one in self.objects if kind == "input"}
-        return wrong + [f"{path} is not read" for path in FILES if path not in followed]
+        return [f"{path} is not read" for path in FILES if path not in followed]
 
     def unredacted(self) -> list[str]:
         """Ways past the redactor."""

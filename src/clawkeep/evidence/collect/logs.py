@@ -32,7 +32,7 @@ PROXY_SECONDS = 15.0
 NOBODY = 65534
 EVERYBODYS = "/etc/passwd"
 MOST_FILES = 400
-UNITS = ("clawkeep-log.service", "clawkeep-log-openclaw.service", "auditd.service")
+UNITS = ("clawkeep-log.service", "clawkeep-log-journal.service", "clawkeep-log-openclaw.service", "auditd.service")
 PLACES = (
     *("/etc", "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/docker"),
     *(
@@ -46,7 +46,7 @@ PLACES = (
     *("/etc/systemd", "/etc/audit", "/root", "/run/docker.sock", VOLUMES),
 )
 PRIVATE = (
-    *("/var/log/audit", "/var/log/audit/*", SPOOL, SPOOL + "/*", TLS, TLS + "/*", CONFIG),
+    *("/var/log/audit", "/var/log/audit/*", SPOOL, SPOOL + "/*", SPOOL + "/journal/*", TLS, TLS + "/*", CONFIG),
     *("/var/log/journal/*", "/var/log/journal/*/*.journal", "/var/log/clawkeep/*/*.log*", "/var/log/nginx/*.log*"),
     *(VOLUMES + "/openclaw-state/_data/logs/*", "/var/lib/docker/containers/*/*-json.log*"),
 )
