@@ -17,7 +17,7 @@ from clawkeep import safe_yaml
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.observation import Observation
-from clawkeep.register import Control, sentence
+from clawkeep.register import Control, Proof, sentence
 from clawkeep.report.model import Report
 from clawkeep.verdict import Status
 
@@ -116,8 +116,16 @@ def load(folder: Path) -> dict[str, Sabotage]:
 
 
 def of_tier(known: Mapping[str, Sabotage], controls: Mapping[str, Control], rank: int) -> dict[str, Sabotage]:
-    """Those that are committed on a host of the tier of that rank, which is the lowest that their control binds."""
-    return {stem: one for stem, one in known.items() if controls[one.control].tier == rank}
+    """Those that are committed on a host of the tier of that rank, which is the lowest that their control binds.
+
+    Those of a planned control wait with it: no test could turn red.
+    """
+    found = {}
+    for stem, one in known.items():
+        control = controls[one.control]
+        if control.tier == rank and control.proof is not Proof.PLANNED:
+            found[stem] = one
+    return found
 
 
 def read_patch(sabotage: Sabotage) -> list[dict[str, Any]]:
