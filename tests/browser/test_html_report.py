@@ -262,13 +262,19 @@ def test_a_finding_opens_to_its_evidence_remedy_and_page(demo, counts):
     assert demo.run("document.getElementById('control-HST-01').open") is True
 
 
+def last_control() -> str:
+    """The last column of the map: it shows what is verified, in the order of the ids."""
+    controls = register.load(repo.find(Path(__file__)).controls)
+    return max(name for name, control in controls.items() if control.proof is not register.Proof.PLANNED)
+
+
 def test_the_map_is_driven_by_keys(demo, counts):
     demo.run("document.querySelector('#heat td[tabindex=\"0\"]').focus()")
     demo.press("ArrowRight", 39)
     demo.press("ArrowDown", 40)
     assert "BGL-02" in demo.run("document.getElementById('pointed').innerText")
     demo.press("End", 35)
-    assert "NET-09" in demo.run("document.getElementById('pointed').innerText")
+    assert last_control() in demo.run("document.getElementById('pointed').innerText")
     demo.press("Home", 36)
     demo.press("Enter", 13)
     assert found(demo) == counts.one
