@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from clawkeep.evidence.collect.logs import SPOOL, UNITS
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.systemd import units
 from clawkeep.evidence.untrusted import integer, mapping, rows, text, texts
 from clawkeep.verdict import Unmeasured
 
-UNITS = ("clawkeep-log.service", "clawkeep-log-journal.service", "clawkeep-log-openclaw.service", "auditd.service")
 SENDERS = ("omfwd", "omrelp", "omprog", "omhttp", "omkafka", "omelasticsearch")  # whatever could carry records away
 SENDER = "/usr/local/sbin/clawkeep-log-send"
-SPOOL = "/var/spool/clawkeep-log"
 CONFIG = "/etc/clawkeep/log"
 FILES = (
     f"{SPOOL}/journal/*.jsonl",  # written by clawkeep-log-journal.service

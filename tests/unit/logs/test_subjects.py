@@ -159,6 +159,7 @@ def test_the_rendered_agent_is_green(render: Any) -> None:
         ('queue.type="Direct"', 'queue.type="LinkedList"', "not Direct"),
         ('queue.maxDiskSpace="512m"', "", "no limit"),
         ("/var/log/audit/audit.log", "/var/log/none", "is not read"),
+        ("/var/spool/clawkeep-log/journal/*.jsonl", "/var/log/none", "journal/*.jsonl is not read"),
         ('action.resumeRetryCount="-1" action.resumeInterval="1" action.resumeIntervalMax', "x", "gives up"),
         ("/usr/local/sbin/clawkeep-log-redact", "/bin/cat", "without redaction"),
         ('\ncall ship', '\naction(type="omfwd" target="192.0.2.1" queue.type="Direct")\ncall ship', "omfwd"),
