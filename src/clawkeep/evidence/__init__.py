@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from clawkeep.evidence.account import Accounts
 from clawkeep.evidence.agent_paths import AgentPaths
+from clawkeep.evidence.agent_records import AgentRecords
 from clawkeep.evidence.agent_state import AgentState
 from clawkeep.evidence.audit import Audit
 from clawkeep.evidence.bypass import Bypass
@@ -51,6 +52,7 @@ from clawkeep.evidence.wireguard import Wireguard
 SUBJECTS: dict[str, type] = {
     "accounts": Accounts,
     "agent_paths": AgentPaths,
+    "agent_records": AgentRecords,
     "agent_state": AgentState,
     "audit": Audit,
     "bypass": Bypass,

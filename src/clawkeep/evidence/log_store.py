@@ -72,6 +72,38 @@ class LogStore:
                 wrong.append(f"what {source} records is filed as {record.get('source')!r} at the log store")
         return wrong
 
+    def untold(self, kinds: Sequence[str], seconds: int) -> list[str]:
+        """What agents did a moment ago and the store lacks, has late, or has without telling whose it was.
+
+        `kinds` are the first words of the marks of turns: `prompt`, `answer`, `call`, `refusal`, `approval`.
+        """
+        arrived = mapping(self.outside.fact("arrived"), "what arrived at the log store")
+        sent = mapping(self.inside.fact("turn-marks"), "the marks of the turns")
+        wanted = [(name, mapping(sent[name], f"the {name}")) for name in sorted(sent) if name.split()[0] in kinds]
+        if {name.split()[0] for name, _ in wanted} != set(kinds):
+            raise Unmeasured(f"not each of {', '.join(kinds)} was sent on its way")
+        wrong = []
+        for name, one in wanted:
+            tried = text(one.get("tried"), f"why the {name} was not tried")
+            if tried:
+                raise Unmeasured(f"the {name} could not be tried: {tried}")
+            if arrived.get(name) is None:
+                wrong.append(f"the {name} does not reach the log store")
+                continue
+            line = mapping(arrived[name], f"what arrived of the {name}").get("line")
+            when, record = stored(text(line, "a line of the log store"))
+            with legible(f"the time of the {name}"):
+                late = when - float(one["at"])
+            if late > seconds:
+                wrong.append(f"the {name} reaches the log store after {late:.0f} s, the tier wants {seconds}")
+            data = mapping(record.get("data"), f"the fields of the {name}")
+            event = mapping(data.get("event"), f"the event of the {name}")
+            whose = [data.get("agent") or event.get("agent_id") or event.get("source_agent_id")]
+            whose.append(event.get("session_id") or event.get("source_session_key"))
+            if not whose[0] or (not whose[1] and not name.startswith("approval")):
+                wrong.append(f"the {name} is at the log store without agent or session")
+        return wrong
+
     def nameless(self) -> list[str]:
         """Records of network use from which nobody can tell whose they are."""
         arrived = mapping(self.outside.fact("arrived"), "what arrived at the log store")

@@ -29,7 +29,9 @@ from clawkeep.evidence.document import SCHEMA
 from clawkeep.inventory import Inventory
 
 OUTPUT_CAP = 32 * 1024 * 1024  # bytes; the document of a busy host is some hundred kilobytes
-HOST_LIMIT = 240  # seconds that the collector may run on the host; one takes 20 to 60 s under software emulation
+# Seconds that the collector may run on the host. Under software emulation one takes 20 to 60 s, and minutes where the
+# agents' turns are the first that their gateway takes.
+HOST_LIMIT = 480
 ASK_LIMIT = 60  # seconds for one further command
 SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment variable: ssh options that win over the inventory's
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start

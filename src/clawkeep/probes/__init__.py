@@ -92,10 +92,10 @@ def _stored(host: Host, site: Site, evidence: HostEvidence) -> dict[str, dict[st
         return {}
     document = _empty(vantage)
     try:
-        sent = evidence.inside.fact("log-marks")
+        sent, turns = evidence.inside.fact("log-marks"), evidence.inside.fact("turn-marks")
         wishes = {
             "store": vantage.store,
-            "marks": sent,
+            "marks": {**sent, **turns},
             "alerted": [sent[source]["mark"] for source in ("proxy", "system") if not sent[source]["tried"]],
             "attempts": evidence.inside.fact("log-store-attempts"),
             "seconds": host.tier.settings["log_agent_delivery_seconds"],

@@ -1,10 +1,9 @@
 """The log store's own view: which marks of a host arrived and when, what became of attempts, which alerts were raised.
 
-Reads {"store": FOLDER, "marks": {source: {"mark", "at"}}, "attempts": {"mark"}, "alerted": [words], "seconds": S} from
-standard input and prints `arrived` {source: {"file", "line"} or null}, `attempt` [lines in the order of the store],
-`alerts` [objects], `modes` {name: octal}, and `watch`: what the watch for silence left, with `now`. Waits for what is
-missing, at most S seconds and some after it was sent.
-Only lines that hold a mark are looked at.
+Reads {"store": FOLDER, "marks": {source: {"mark", "at", "holds"?}}, "attempts": {"mark"}, "alerted": [words],
+"seconds": S} from standard input and prints `arrived` {source: {"file", "line"} or null}, `attempt` [lines in the order
+of the store], `alerts` [objects], `modes` {name: octal}, and `watch`: what the watch for silence left, with `now`.
+Waits for what is missing, at most S seconds and some after it was sent. Only lines that hold a mark are looked at.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 15.0  # seconds beyond the tier's, so that a late arrival is told from none
-LINE_LIMIT = 2000
+LINE_LIMIT = 16_000  # characters; a line that is cut cannot be read as JSON
 
 
 def holding(store: Path, words: set[str]) -> dict[str, list[dict[str, str]]]:
@@ -30,6 +29,16 @@ def holding(store: Path, words: set[str]) -> dict[str, list[dict[str, str]]]:
                     if word in line:
                         found[word].append({"file": path.name, "line": line.rstrip("\n")[:LINE_LIMIT]})
     return found
+
+
+def arrived(
+    found: Mapping[str, list[dict[str, str]]], sent: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, str] | None]:
+    """The first line of each mark that also holds what it should, null where there is none."""
+    return {
+        name: next((row for row in found[str(one["mark"])] if str(one.get("holds", "")) in row["line"]), None)
+        for name, one in sent.items()
+    }
 
 
 def alerts(store: Path) -> list[Any]:
@@ -67,12 +76,12 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
         found = holding(store, words | ({tried} if tried else set()))
         raised = json.dumps(alerts(store))
         if time.time() > limit or (
-            all(found[word] for word in words) and all(str(word) in raised for word in wishes.get("alerted", ()))
+            all(arrived(found, sent).values()) and all(str(word) in raised for word in wishes.get("alerted", ()))
         ):
             break
         time.sleep(1.0)
     return {
-        "arrived": {name: next(iter(found[str(one["mark"])]), None) for name, one in sent.items()},
+        "arrived": arrived(found, sent),
         "attempt": found.get(tried, []),
         "alerts": alerts(store),
         "watch": watch(store),

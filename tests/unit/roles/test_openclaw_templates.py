@@ -84,6 +84,20 @@ def test_no_secret_is_in_either_file(render: Render, values: dict[str, Any]) -> 
     assert not any(name.endswith(("TOKEN", "KEY", "PASSWORD")) for name in found["environment"])
 
 
+def test_no_tool_that_agents_may_use_can_be_called_over_http(render: Render, values: dict[str, Any]) -> None:
+    """OpenClaw records nothing of such a call (LOG-02), and takes no `*` for every tool."""
+    found = configuration(render, values | {"openclaw_tools_allowed": ["message", "web_fetch", "memory_get"]})
+    assert {"message", "web_fetch", "memory_get"} <= set(found["gateway"]["tools"]["deny"])
+
+
+def test_the_stand_in_for_a_model_is_on_loopback_and_takes_no_models_place(
+    render: Render, values: dict[str, Any]
+) -> None:
+    found = configuration(render, values | {"openclaw_model": "openai/some-model"})
+    assert found["models"]["providers"]["clawkeep"]["baseUrl"].startswith("http://127.0.0.1:")
+    assert found["agents"]["defaults"]["model"] == "openai/some-model"
+
+
 def test_the_lab_image_is_first_started_with_tier_1s_configuration(render: Render) -> None:
     """OpenClaw migrates its state after every change of it, which an emulated processor is too slow for."""
     tier = read(ROOT / "playbooks/group_vars/tier1_personal.yml")

@@ -124,7 +124,7 @@ def gateway() -> World:
             "hooks-apart": True,
         },
         "strength": {"length": 64, "different": 16, "bits": 250, "filler": False},
-        "answers": {"nothing": 401, "wrong": 401, "right": 200, "forged": 403},
+        "answers": {"nothing": 401, "wrong": 401, "right": 404, "forged": 403},
     }
 
 

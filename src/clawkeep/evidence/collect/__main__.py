@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from . import bypass, docker, egress, host, logs, mounts, network, processes, proxy, vpn, web
+from . import bypass, docker, egress, host, logs, mounts, network, processes, proxy, turns, vpn, web
 from .core import Recorder
 
 Part = Callable[[Recorder], None]
@@ -30,6 +30,7 @@ def parts() -> Dict[str, Part]:
         "network": network.collect,
         "vpn": vpn.collect,
         "proxy": proxy.collect,
+        "turns": turns.collect,
         "web": web.collect,
     }
 

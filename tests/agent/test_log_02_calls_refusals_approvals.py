@@ -1,0 +1,37 @@
+"""LOG-02: Tool calls, refusals and approvals are recorded."""
+
+import pytest
+
+from clawkeep.evidence.agent_records import AgentRecords
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.log_store import LogStore
+from clawkeep.tiers import Tier
+from clawkeep.verdict import NotApplicable
+
+pytestmark = pytest.mark.control("LOG-02")
+
+
+def test_the_audit_log_is_whole_and_the_gateways_log_is_kept(
+    agent_records: AgentRecords,
+) -> None:
+    assert agent_records.switched_off() == []
+
+
+def test_a_permitted_and_a_refused_call_leave_a_record(agent_records: AgentRecords) -> None:
+    assert agent_records.unrecorded_calls() == []
+
+
+def test_an_approval_and_a_denial_leave_a_record(agent_records: AgentRecords) -> None:
+    assert agent_records.unrecorded_decisions() == []
+
+
+def test_nothing_can_be_called_where_no_record_is_kept(agent_records: AgentRecords) -> None:
+    assert agent_records.open_over_http() == []
+
+
+@pytest.mark.vantage("siem")
+def test_calls_refusals_and_approvals_reach_the_store(evidence: HostEvidence, tier: Tier) -> None:
+    if tier["log_agent_remote"] == "none":
+        raise NotApplicable("the tier sends its records nowhere")
+    log_store = evidence.subject(LogStore)
+    assert log_store.untold(["call", "refusal", "approval"], tier["log_agent_delivery_seconds"]) == []
