@@ -2,10 +2,25 @@
 
 import pytest
 
-from clawkeep.evidence.web import Gateways
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.web import Gateways, Web
+from clawkeep.tiers import Tier
+from clawkeep.verdict import NotApplicable
 
 pytestmark = pytest.mark.control("WEB-04")
 
 
 def test_the_gateway_limits_attempts_from_loopback_too(gateways: Gateways) -> None:
     assert gateways.unlimited() == []
+
+
+def test_a_burst_of_wrong_tokens_is_refused_and_others_are_served(gateways: Gateways) -> None:
+    assert gateways.untiring() == []
+
+
+@pytest.mark.vantage("web")
+@pytest.mark.vantage("web")
+def test_a_burst_of_wrong_logins_is_refused_and_others_are_asked(evidence: HostEvidence, tier: Tier) -> None:
+    if not tier["web_enabled"]:
+        raise NotApplicable("the tier has no login page")
+    assert evidence.subject(Web).unthrottled() == []

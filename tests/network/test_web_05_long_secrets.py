@@ -2,10 +2,21 @@
 
 import pytest
 
-from clawkeep.evidence.web import Gateways
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.web import Gateways, Web
+from clawkeep.tiers import Tier
+from clawkeep.verdict import NotApplicable
 
 pytestmark = pytest.mark.control("WEB-05")
 
 
 def test_the_gateways_token_is_long_and_random(gateways: Gateways) -> None:
     assert gateways.weak_tokens() == []
+
+
+@pytest.mark.vantage("web")
+@pytest.mark.vantage("web")
+def test_passwords_are_hashed_slowly_and_no_default_opens(evidence: HostEvidence, tier: Tier) -> None:
+    if not tier["web_enabled"]:
+        raise NotApplicable("the tier has no accounts of people")
+    assert evidence.subject(Web).weak_accounts() == []

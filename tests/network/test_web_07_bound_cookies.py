@@ -7,5 +7,6 @@ from clawkeep.evidence.web import Web
 pytestmark = pytest.mark.control("WEB-07")
 
 
+@pytest.mark.vantage("web")
 def test_every_cookie_has_every_attribute(web: Web) -> None:
     assert web.loose_cookies() == []

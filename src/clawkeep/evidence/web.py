@@ -17,6 +17,7 @@ DAYS_LEAST = 14
 LOGIN = "/login"
 REFUSED = ("login", "nginx")
 ATTRIBUTES = {"path=/", "secure", "httponly", "samesite=strict"}
+SERVED = (200, 404)  # of the right token; 404: the gateway knows who asks, and the tool is not for this tier
 ATTEMPTS_MOST = 10  # wrong logins that are judged before an address is locked out
 SCRYPT = (15, 8, 3)
 
@@ -352,17 +353,6 @@ class Gateways:
     def open_doors(self, proxies: Sequence[str]) -> list[str]:
         """Sentences about gateways that do not ask for their token, or believe more than `proxies`."""
         found = []
-        for one in self.all:
-            name = text(one.get("name"), "a gateway's name")
-            said = mapping(one.get("answers"), f"the answers of {name}")
-            # 404: the gateway knows who asks, and the tool is not for this tier.
-            if said.get("right") not in (200, 404):
-                raise Unmeasured(f"{name} answers {said.get('right')} to the right token: its refusals prove nothing")
-            for case in ("nothing", "wrong"):
-                if said.get(case) not in (401, 429):
-                    found.append(f"{name} answers {said.get(case)} to a call with {case} for a token")
-            if said.get("forged") != 403:
-                found.append(f"{name} answers {said.get('forged')} to a forged X-Forwarded-For")
         for name, settings in self._settings():
             if settings.get("mode") != "token" or settings.get("by-reference") is not True:
                 found.append(f"{name} authenticates by {settings.get('mode')}, not by a referenced token")
@@ -371,6 +361,26 @@ class Gateways:
             trusted = texts(settings.get("proxies"), f"the trusted proxies of {name}")
             if sorted(trusted) != sorted(proxies):
                 found.append(f"{name} trusts {', '.join(trusted) or 'no proxy'}, not {', '.join(proxies) or 'none'}")
+        for name, said in self._tried("answers"):
+            for case in ("nothing", "wrong"):
+                if said.get(case) not in (401, 429):
+                    found.append(f"{name} answers {said.get(case)} to a call with {case} for a token")
+            if said.get("right") in SERVED:
+                if said.get("forged") != 403:
+                    found.append(f"{name} answers {said.get('forged')} to a forged X-Forwarded-For")
+            elif not found:
+                raise Unmeasured(f"{name} answers {said.get('right')} to the right token: its refusals prove nothing")
+        return found
+
+    def _tried(self, what: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """What came of trying something at each gateway; Unmeasured where its network was out of reach."""
+        found = []
+        for one in self.all:
+            name = text(one.get("name"), "a gateway's name")
+            said = mapping(one.get(what), f"the {what} of {name}")
+            if "problem" in said:
+                raise Unmeasured(f"{name} could not be asked in its own network: {said['problem']}")
+            found.append((name, said))
         return found
 
     def unlimited(self) -> list[str]:
@@ -386,6 +396,21 @@ class Gateways:
                     found.append(f"{name} has {key} {value}, not {good}")
             if rate.get("exemptLoopback") is not False:
                 found.append(f"{name} exempts loopback from its limit, where every proxied attempt comes from")
+        return found
+
+    def untiring(self) -> list[str]:
+        """Sentences about gateways that judge one wrong token after the other; another address must still be served."""
+        found = []
+        for name, said in self._tried("burst"):
+            tried = list(sequence(said.get("attempts"), f"the wrong attempts at {name}"))
+            if not tried or tried[0] != 401:
+                raise Unmeasured(f"{name} answers {tried[:1]} to a first wrong token: a limit cannot be told from that")
+            if len(tried) <= ATTEMPTS_MOST:
+                raise Unmeasured(f"only {len(tried)} attempts were made at {name}")
+            if 429 not in tried[: ATTEMPTS_MOST + 1]:
+                found.append(f"{name} judges {len(tried)} wrong tokens in a row from one address")
+            elif said.get("beside") not in SERVED:
+                raise Unmeasured(f"{name} answers {said.get('beside')} to the right token from another address")
         return found
 
     def weak_tokens(self) -> list[str]:

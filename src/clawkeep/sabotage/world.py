@@ -39,7 +39,8 @@ class Kind(StrEnum):
 class Sabotage:
     """One way to break `control`; `red` are the controls that must fail for it, no more and no fewer.
 
-    `unmeasured` are those that it makes unmeasurable. `constructed` worlds cannot be made in the lab: their patch is
+    `unmeasured` are those that it makes unmeasurable. `tier` is the rank of the tier on whose host it is committed where
+    that is not the lowest that its control binds. `constructed` worlds cannot be made in the lab: their patch is
     written by hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the machine that
     verifies, in the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the schedule's.
     """
@@ -55,7 +56,12 @@ class Sabotage:
     awaiting: str
     undo: str
     constructed: bool
+    tier: int | None
     path: Path
+
+    def rank(self, controls: Mapping[str, Control]) -> int:
+        """The rank of the tier on whose host it is committed."""
+        return self.tier or controls[self.control].tier
 
     @property
     def patch(self) -> Path:
@@ -76,6 +82,7 @@ class _File(BaseModel):
     awaiting: Annotated[_Shell, Field(alias="await")] = ""
     undo: _Shell = ""
     constructed: bool = False
+    tier: Annotated[int, Field(ge=2)] | None = None
 
 
 def read(path: Path) -> Sabotage:
@@ -106,6 +113,7 @@ def read(path: Path) -> Sabotage:
         awaiting=declared.awaiting,
         undo=declared.undo,
         constructed=declared.constructed,
+        tier=declared.tier,
         path=path,
     )
 
@@ -116,16 +124,15 @@ def load(folder: Path) -> dict[str, Sabotage]:
 
 
 def of_tier(known: Mapping[str, Sabotage], controls: Mapping[str, Control], rank: int) -> dict[str, Sabotage]:
-    """Those that are committed on a host of the tier of that rank, which is the lowest that their control binds.
+    """Those that are committed on a host of the tier of that rank.
 
     Those of a planned control wait with it: no test could turn red.
     """
-    found = {}
-    for stem, one in known.items():
-        control = controls[one.control]
-        if control.tier == rank and control.proof is not Proof.PLANNED:
-            found[stem] = one
-    return found
+    return {
+        stem: one
+        for stem, one in known.items()
+        if one.rank(controls) == rank and controls[one.control].proof is not Proof.PLANNED
+    }
 
 
 def read_patch(sabotage: Sabotage) -> list[dict[str, Any]]:

@@ -110,14 +110,15 @@ def test_one_of_each_area_is_representative(declare):
     assert [s.stem for s in representative(sabotages)] == ["CTR-01-a", "NET-01-b"]
 
 
-def test_a_sabotage_is_of_the_lowest_tier_that_its_control_binds(declare):
+def test_a_sabotage_is_of_its_tier_or_the_lowest_that_its_control_binds(declare):
     def control(name, tier, proof=Proof.AUTOMATED):
         return Control(name, name, tier, Severity.HIGH, proof, waivable=True, remedy="x")
 
     controls = {c.id: c for c in (control("NET-01", 1), control("VPN-01", 2), control("LOG-01", 1, Proof.PLANNED))}
     known = {name: world.read(declare(GOOD.replace("NET-01", name), f"{name}-a")) for name in controls}
+    known["higher"] = world.read(declare(f"{GOOD}tier: 2\n", "NET-01-b"))
     assert list(world.of_tier(known, controls, 1)) == ["NET-01"]
-    assert list(world.of_tier(known, controls, 2)) == ["VPN-01"]
+    assert list(world.of_tier(known, controls, 2)) == ["VPN-01", "higher"]
 
 
 def _document(source: random.Random, depth: int = 3) -> object:

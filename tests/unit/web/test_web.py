@@ -125,6 +125,7 @@ def gateway() -> World:
         },
         "strength": {"length": 64, "different": 16, "bits": 250, "filler": False},
         "answers": {"nothing": 401, "wrong": 401, "right": 404, "forged": 403},
+        "burst": {"attempts": [401] * 10 + [429] * 2, "beside": 404},
     }
 
 
@@ -301,6 +302,7 @@ def test_a_lax_gate_is_told(check: str, gate: World) -> None:
         ("settings", {"real-ip-fallback": None}, lambda one: one.open_doors([])),
         ("settings", {"rate": None}, Gateways.unlimited),
         ("settings", {"rate": {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000}}, Gateways.unlimited),
+        ("burst", {"attempts": [401] * 12}, Gateways.untiring),
         ("strength", {"length": 8, "bits": 24}, Gateways.weak_tokens),
         ("strength", {"length": 40, "bits": 0}, Gateways.weak_tokens),
         ("strength", {"filler": True}, Gateways.weak_tokens),
@@ -322,3 +324,30 @@ def test_a_gateway_that_refuses_everybody_proves_nothing() -> None:
         evidence(good(), gateways=[deaf]).subject(Gateways).open_doors([])
     with pytest.raises(Unmeasured):
         evidence(good(), gateways=[]).subject(Gateways)
+
+
+def test_a_gateway_that_asks_nobody_is_told_although_it_knows_no_token() -> None:
+    lax = gateway()
+    lax["settings"]["mode"] = "none"
+    lax["answers"] = {"nothing": 404, "wrong": 404}
+    assert len(evidence(good(), gateways=[lax]).subject(Gateways).open_doors([])) == 3
+
+
+@pytest.mark.parametrize(
+    ("section", "said", "check"),
+    [
+        ("answers", {"problem": "no such process"}, lambda one: one.open_doors([])),
+        ("burst", {"problem": "no such process"}, Gateways.untiring),
+        ("burst", {"attempts": [429] * 12, "beside": 404}, Gateways.untiring),
+        ("burst", {"attempts": ["timeout"] * 12, "beside": 404}, Gateways.untiring),
+        ("burst", {"attempts": [401] * 10, "beside": 404}, Gateways.untiring),
+        ("burst", {"attempts": [401] * 10 + [429] * 2, "beside": 429}, Gateways.untiring),
+    ],
+)
+def test_a_gateway_that_was_not_tried_or_locks_everybody_out_is_unmeasured(
+    section: str, said: World, check: Callable[[Gateways], list[str]]
+) -> None:
+    odd = gateway()
+    odd[section] = said
+    with pytest.raises(Unmeasured):
+        check(evidence(good(), gateways=[odd]).subject(Gateways))

@@ -59,8 +59,7 @@ def collect(rec: Recorder) -> None:
     found = [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen]
     rec.note("log-files", found)
     rec.note("log-readers", readers(rec, found))
-    if tier.get("audit_enabled", True):
-        audit(rec)
+    audit(rec)
     if tier.get("log_agent_remote", "none") != "none":
         sending(rec)
 

@@ -119,21 +119,23 @@ json.dump(found, sys.stdout)
 
 def collect(rec: Recorder) -> None:
     """Try every gateway that is there; a host without one tells of none."""
-    agents = [one for one in docker.running(rec) if docker.is_agent(one) and web.port_of(one)]
+    agents = [(one, web.port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
     found, sent = [], {}
-    for container in agents:
-        told, marks = gateway(rec, container)
+    for container, port in agents:
+        if not port:
+            continue
+        told, marks = gateway(rec, container, port)
         found.append(told)
         sent.update(marks)
     rec.note("turns", found)
     rec.note("turn-marks", sent)
 
 
-def gateway(rec: Recorder, container: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """What was tried at one gateway and what its state tells of it, and the words for which the log store is asked."""
     pid = int(container["State"]["Pid"])
     token = web.environment(container).get(web.VARIABLE, "")
-    set_up, port = settings(pid), web.port_of(container) or 0
+    set_up = settings(pid)
     found: Dict[str, Any] = {"name": docker.name_of(container), "settings": set_up, "turns": [], "tried": ""}
     since = int(time.time() * 1000)
     asked = Asked(state(container, pid), docker.service_uid(rec), since)

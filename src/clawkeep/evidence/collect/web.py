@@ -30,6 +30,7 @@ PLACEHOLDERS = (
     "default",
     "test",
 )
+ATTEMPTS = 12  # one more than the limit lets through, and one more
 FORGED = "203.0.113.77"  # RFC 5737: nobody's
 
 
@@ -41,8 +42,8 @@ def collect(rec: Recorder) -> None:
     rec.note("web-units", {"gate": os.path.exists(GATE)})
     if os.path.exists(GATE):
         rec.run("gate-report", [GATE, "report"], parse="json")
-    agents = [one for one in docker.running(rec) if docker.is_agent(one) and port_of(one)]
-    rec.note("gateways", [gateway(one) for one in agents])
+    agents = [(one, port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
+    rec.note("gateways", [gateway(one, port) for one, port in agents if port])
 
 
 def masters() -> List[Dict[str, Any]]:
@@ -72,7 +73,7 @@ def port_of(container: Dict[str, Any]) -> Optional[int]:
     return None
 
 
-def gateway(container: Dict[str, Any]) -> Dict[str, Any]:
+def gateway(container: Dict[str, Any], port: int) -> Dict[str, Any]:
     """One gateway: its settings as its process reads them, the quality of its token, and how it answers."""
     pid = int(container["State"]["Pid"])
     token = environment(container).get(VARIABLE, "")
@@ -81,7 +82,8 @@ def gateway(container: Dict[str, Any]) -> Dict[str, Any]:
         "pid": pid,
         "settings": settings(pid),
         "strength": strength(token),
-        "answers": answers(pid, port_of(container) or 0, token),
+        "answers": answers(pid, port, token),
+        "burst": burst(pid, port, token),
     }
 
 
@@ -149,9 +151,27 @@ def answers(pid: int, port: int, token: str) -> Dict[str, Any]:
         return {"problem": str(problem)}
 
 
-def ask(port: int, headers: Dict[str, str]) -> Any:
+def burst(pid: int, port: int, token: str) -> Dict[str, Any]:
+    """The statuses of a row of wrong attempts, and of a right one from another address afterwards.
+
+    The attempts come from one address of the container's loopback that nobody else uses: it alone is locked out.
+    """
+    attempts = "127.%d.%d.%d" % (64 + secrets.randbelow(64), secrets.randbelow(256), 1 + secrets.randbelow(254))
+
+    def tried() -> Dict[str, Any]:
+        wrong = {"Authorization": "Bearer " + secrets.token_hex(32)}
+        found = [ask(port, wrong, attempts) for _ in range(ATTEMPTS)]
+        return {"attempts": found, "beside": ask(port, {"Authorization": "Bearer " + token})}
+
+    try:
+        return namespaces.in_network_of(pid, tried)
+    except OSError as problem:
+        return {"problem": str(problem)}
+
+
+def ask(port: int, headers: Dict[str, str], source: str = "127.0.0.1") -> Any:
     """The status of a call of a tool that does not exist or does nothing, or why there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
     try:
         body = json.dumps({"tool": "session_status", "args": {}})
         connection.request("POST", "/tools/invoke", body, dict(headers, **{"Content-Type": "application/json"}))
