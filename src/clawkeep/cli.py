@@ -130,6 +130,14 @@ def verify(
         bool,
         typer.Option("--inside-only", metavar="", help="Send no probe: leave out what needs another vantage point."),
     ] = False,
+    turns: Annotated[
+        bool,
+        typer.Option(
+            "--turns/--no-turns",
+            metavar="",
+            help="Have each agent take a turn with a model that the suite plays, or leave out what needs one.",
+        ),
+    ] = True,
     evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Judge this recorded evidence; no host is contacted.")
     ] = None,
@@ -160,7 +168,7 @@ def verify(
 ) -> None:
     """Judge the hosts of an inventory, or recorded evidence; ends the program with the exit status of the contract."""
     checkout = repo.find()
-    selection = Selection(tuple(control or ()), inside_only)
+    selection = Selection(tuple(control or ()), inside_only, turns)
     if (inventory_path is None) == (evidence is None):
         raise ClawkeepError(
             "say what to verify: either -i INVENTORY (live hosts) or --evidence DIR (a recorded bundle)"
@@ -201,7 +209,7 @@ def verify(
         hosts = inventory.load(inventory_path or Path(), checkout, limit=limit)
         reviewed = review(hosts.hosts, hosts.site)
         with Console(stderr=True).status(f"measuring {len(hosts.hosts)} hosts ..."):
-            observations = observe(hosts, checkout, inside_only=inside_only)
+            observations = observe(hosts, checkout, inside_only=inside_only, turns=turns)
         if save_evidence is not None:
             bundle = cli_evidence.kept(save_evidence, observations, started, key, limited=limited)
     result = evaluate(observations, selection, checkout=checkout, started=started, papers=reviewed)

@@ -29,25 +29,30 @@ UNTOLD = {
 }  # no host's business
 
 
-def observe(inventory: Inventory, checkout: Repo, *, inside_only: bool = False) -> list[Observation]:
-    """Every host of the inventory, in its order; a host that gives no evidence is there too, with the reason."""
+def observe(
+    inventory: Inventory, checkout: Repo, *, inside_only: bool = False, turns: bool = True
+) -> list[Observation]:
+    """Every host of the inventory, in its order; a host that gives no evidence is there too, with the reason.
+
+    Without `turns`, and where only the inside is looked at, agents are not asked to do anything.
+    """
     ways = connections(inventory, checkout.root / "ansible.cfg")
     node = inventory.control_node
     controller = Controller.look(inventory, ways[node.name].ask if node is not None else None)
 
     def one(host: Host) -> Observation:
         own = {VANTAGE: controller.document(host)}
-        return _host(host, inventory.site, ways[host.name], own, inside_only=inside_only)
+        return _host(host, inventory.site, ways[host.name], own, inside_only=inside_only, turns=turns)
 
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(inventory.hosts))) as pool:
         return list(pool.map(one, inventory.hosts))
 
 
 def _host(
-    host: Host, site: Site, way: Connection, own: Mapping[str, Mapping[str, Any]], *, inside_only: bool
+    host: Host, site: Site, way: Connection, own: Mapping[str, Mapping[str, Any]], *, inside_only: bool, turns: bool
 ) -> Observation:
     try:
-        inside = way.collect(parameters(host, site))
+        inside = way.collect({**parameters(host, site), "turns": turns and not inside_only})
     except TransportError as problem:
         return Observation(host, site, None, str(problem))
     vantages = {} if inside_only else _vantages(host, site, inside, way)

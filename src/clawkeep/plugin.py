@@ -22,6 +22,7 @@ from clawkeep.tiers import Tier
 from clawkeep.verdict import Manual, Question, Status, Verdict
 
 INSIDE = "inside"
+MODEL = "model"  # the agents' model, which the collector plays for a turn of each
 CAVEATS = pytest.StashKey[list[str]]()
 ALONE = "this is a control test: it needs a host's evidence, run `clawkeep verify`"
 
@@ -97,15 +98,15 @@ class Outcome:
 class Evaluation:
     """One run of the suite over observed hosts: given to pytest as a plugin, read when the run is over.
 
-    `controls` are those to judge, `known` the ids of the whole register. `outcomes` are in the order of the run;
-    `left_out` counts by control the tests that need another vantage; `broken` maps a test module's path to why it
-    cannot be used.
+    `controls` are those to judge, `known` the ids of the whole register; `asks` tells which vantages are asked for.
+    `outcomes` are in the order of the run; `left_out` counts by control the tests that need a vantage that is not asked
+    for; `broken` maps a test module's path to why it cannot be used.
     """
 
     controls: Mapping[str, Control]
     observations: Sequence[Observation]
     known: frozenset[str] = frozenset()
-    inside_only: bool = False
+    asks: Callable[[str], bool] = lambda _: True
     outcomes: list[Outcome] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class Evaluation:
         control = self.controls.get(name)
         bound: list[Observation] = []
         if control is not None:
-            if self.inside_only and vantage != INSIDE:
+            if not self.asks(vantage):
                 self.left_out[name] = self.left_out.get(name, 0) + 1
             else:
                 bound = [o for o in self.observations if o.reached and o.host.tier.rank >= control.tier]

@@ -24,7 +24,7 @@ from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.document import digest
 from clawkeep.observation import Observation
 from clawkeep.papers import Files, Papers
-from clawkeep.plugin import Evaluation, Outcome
+from clawkeep.plugin import INSIDE, MODEL, Evaluation, Outcome
 from clawkeep.register import Control, Proof
 from clawkeep.report.model import Excerpt, HostRow, Report, Result
 from clawkeep.verdict import Question, Status
@@ -43,10 +43,15 @@ _WITHOUT = (
 
 @dataclass(frozen=True)
 class Selection:
-    """What is asked for: control ids (none: all of the register), and whether only the inside vantage is used."""
+    """What is asked for: control ids (none: all of the register), the inside vantage alone, turns of the agents."""
 
     controls: tuple[str, ...] = ()
     inside_only: bool = False
+    turns: bool = True
+
+    def asks(self, vantage: str) -> bool:
+        """Whether tests with that vantage run."""
+        return vantage == INSIDE or (not self.inside_only and (self.turns or vantage != MODEL))
 
 
 EVERYTHING = Selection()
@@ -81,12 +86,12 @@ def evaluate(
         raise ClawkeepError("no host was given: nothing was verified")
     everything = register.load(checkout.controls)
     chosen = select(everything, selection.controls)
-    evaluation = Evaluation(chosen, observations, frozenset(everything), selection.inside_only)
+    evaluation = Evaluation(chosen, observations, frozenset(everything), selection.asks)
     run_suite(evaluation, checkout.suite, checkout.root)
     left_out = _left_out(evaluation, chosen)
     judged = [control for control in chosen.values() if control.id not in left_out]
     if not judged:
-        raise ClawkeepError("every selected control needs another vantage than inside: nothing was verified")
+        raise ClawkeepError("every selected control needs a vantage that was not asked for: nothing was verified")
     papers = papers or Files().review(everything, [o.host for o in observations], observations[0].site, today(began))
     answers = _Answers(papers)
     results = tuple(_results(judged, observations, evaluation, answers))

@@ -11,10 +11,12 @@ from clawkeep.verdict import NotApplicable
 pytestmark = pytest.mark.control("LOG-01")
 
 
+@pytest.mark.vantage("model")
 def test_what_is_said_to_each_agent_and_answered_is_in_its_transcript(agent_records: AgentRecords) -> None:
     assert agent_records.unrecorded_words() == []
 
 
+@pytest.mark.vantage("model")
 def test_transcripts_are_kept_for_the_tiers_days_where_nothing_else_keeps_them(
     agent_records: AgentRecords, tier: Tier
 ) -> None:
@@ -23,7 +25,7 @@ def test_transcripts_are_kept_for_the_tiers_days_where_nothing_else_keeps_them(
     assert agent_records.short_lived(tier["log_agent_retention_days"]) == []
 
 
-@pytest.mark.vantage("siem")
+@pytest.mark.vantage("model")
 def test_prompt_and_answer_reach_the_store_with_agent_and_session(evidence: HostEvidence, tier: Tier) -> None:
     if tier["log_agent_remote"] == "none":
         raise NotApplicable("the tier sends its records nowhere")

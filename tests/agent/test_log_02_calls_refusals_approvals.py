@@ -11,25 +11,29 @@ from clawkeep.verdict import NotApplicable
 pytestmark = pytest.mark.control("LOG-02")
 
 
+@pytest.mark.vantage("model")
 def test_the_audit_log_is_whole_and_the_gateways_log_is_kept(
     agent_records: AgentRecords,
 ) -> None:
     assert agent_records.switched_off() == []
 
 
+@pytest.mark.vantage("model")
 def test_a_permitted_and_a_refused_call_leave_a_record(agent_records: AgentRecords) -> None:
     assert agent_records.unrecorded_calls() == []
 
 
+@pytest.mark.vantage("model")
 def test_an_approval_and_a_denial_leave_a_record(agent_records: AgentRecords) -> None:
     assert agent_records.unrecorded_decisions() == []
 
 
+@pytest.mark.vantage("model")
 def test_nothing_can_be_called_where_no_record_is_kept(agent_records: AgentRecords) -> None:
     assert agent_records.open_over_http() == []
 
 
-@pytest.mark.vantage("siem")
+@pytest.mark.vantage("model")
 def test_calls_refusals_and_approvals_reach_the_store(evidence: HostEvidence, tier: Tier) -> None:
     if tier["log_agent_remote"] == "none":
         raise NotApplicable("the tier sends its records nowhere")

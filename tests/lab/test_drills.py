@@ -66,7 +66,7 @@ def test_a_docker_restart_and_a_new_network_leave_everything_in_force(lab: Lab) 
     """NET-09: the policy does not depend on the order in which Docker comes up."""
     lab.root("systemctl restart docker && docker network create clawkeep-drill", timeout=180)
     await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers")
-    lab.expect_green()
+    lab.expect_green("--no-turns")
 
 
 def test_one_command_stops_the_agent_and_nothing_but_its_release_revives_it(lab: Lab) -> None:
@@ -86,7 +86,7 @@ def test_one_command_stops_the_agent_and_nothing_but_its_release_revives_it(lab:
     assert lab.root(AGENTS).strip() != ""  # that it answers is seen after the reboot
     reboot(lab)
     await_true(lab.healthy, GATEWAY_SECONDS, "the gateway answers")
-    lab.expect_green()
+    lab.expect_green("--no-turns")
 
 
 def test_a_release_that_breaks_service_backs_out_to_the_proven_one(lab: Lab) -> None:

@@ -75,7 +75,7 @@ def _lines(report: Report, register: Mapping[str, Control]) -> Iterator[str]:
     yield from _findings("Waiting for a person", words.most_urgent_first(report.results, {Status.MANUAL}), remedy=False)
     yield from _sentences("Warnings", report.warnings)
     yield from _names("Planned, not verified yet", report.planned, register)
-    yield from _names("Left out: another vantage than inside was not asked for", report.left_out, register)
+    yield from _names("Left out: their vantage was not asked for", report.left_out, register)
 
 
 def _findings(heading: str, results: list[Result], *, remedy: bool) -> Iterator[str]:

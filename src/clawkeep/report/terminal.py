@@ -113,7 +113,7 @@ def _foot(report: Report, console: Console, folder: Path | None) -> None:
         counts.append(f"{status.value} {count}   ", style=STYLES[status] if count else "dim")
     console.print(counts)
     if report.left_out:
-        console.print(Text(f"left out, they need another vantage than inside: {', '.join(report.left_out)}"))
+        console.print(Text(f"left out, they need a vantage that was not asked for: {', '.join(report.left_out)}"))
     if report.planned:
         console.print(
             Text(f"planned, not verified yet ({len(report.planned)}): {', '.join(report.planned)}", style="dim")

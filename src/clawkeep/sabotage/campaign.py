@@ -19,7 +19,7 @@ from clawkeep.observation import Observation
 from clawkeep.observe import observe
 from clawkeep.repo import Repo
 from clawkeep.report.model import Exit, Report
-from clawkeep.run import evaluate
+from clawkeep.run import Selection, evaluate
 from clawkeep.sabotage import record
 from clawkeep.sabotage.world import AWAIT_SECONDS, Kind, Sabotage, complaints, statuses
 from clawkeep.verdict import Status
@@ -47,10 +47,10 @@ class Campaign:
     lab: Lab
     checkout: Repo
 
-    def green(self) -> Report:
+    def green(self, *, turns: bool = False) -> Report:
         """The report of the restored snapshot; raises ClawkeepError when it is not green, naming what is not."""
         labs.restore(self.lab, SNAPSHOT)
-        report = evaluate([self._observe()], checkout=self.checkout)
+        report = self._judge(self._observe(turns=turns), turns=turns)
         if report.exit_status is not Exit.GREEN:
             wrong = [f"{r.control} {r.status}: {r.message}" for r in report.results if r.status in _NOT_GREEN]
             wrong += [host.message for host in report.hosts if not host.reached]
@@ -69,8 +69,8 @@ class Campaign:
             if sabotage.here:
                 self._here(sabotage)
             self._await(sabotage)
-            observed = self._observe()
-            report = evaluate([observed], checkout=self.checkout)
+            observed = self._observe(turns=sabotage.turns)
+            report = self._judge(observed, turns=sabotage.turns)
             name = observed.host.name
             found = [f"the host was not measured: {observed.message}"] if not observed.reached else []
             found = found or complaints(sabotage, report, name)
@@ -87,12 +87,16 @@ class Campaign:
 
     def _undone(self, sabotage: Sabotage) -> list[str]:
         self._root(sabotage, "undo", sabotage.undo)
-        report = evaluate([self._observe()], checkout=self.checkout)
+        report = self._judge(self._observe(turns=sabotage.turns), turns=sabotage.turns)
         return [f"after undo, {r.control} {r.status}: {r.message}" for r in report.results if r.status in _NOT_GREEN]
 
-    def _observe(self) -> Observation:
-        (observation,) = observe(inventory.load(lab_inventory.folder(self.lab), self.checkout), self.checkout)
+    def _observe(self, *, turns: bool) -> Observation:
+        hosts = inventory.load(lab_inventory.folder(self.lab), self.checkout)
+        (observation,) = observe(hosts, self.checkout, turns=turns)
         return observation
+
+    def _judge(self, observed: Observation, *, turns: bool) -> Report:
+        return evaluate([observed], Selection(turns=turns), checkout=self.checkout)
 
     def _here(self, sabotage: Sabotage) -> None:
         """Break what lies beside the inventory, on this machine."""
@@ -141,9 +145,12 @@ _NOT_GREEN = {Status.FAIL, Status.ERROR, Status.INCONCLUSIVE}
 
 
 def representative(sabotages: Sequence[Sabotage]) -> list[Sabotage]:
-    """One of each area of the register: the first subtle sabotage that the lab can commit, else the first crude one."""
+    """One of each area of the register: the first subtle sabotage that the lab can commit, else the first crude one.
+
+    One that takes minutes for agents' turns comes after all others of its area.
+    """
     chosen: dict[str, Sabotage] = {}
-    for sabotage in sorted(sabotages, key=lambda s: (s.kind is not Kind.SUBTLE, s.stem)):
+    for sabotage in sorted(sabotages, key=lambda s: (s.turns, s.kind is not Kind.SUBTLE, s.stem)):
         if not sabotage.constructed:
             chosen.setdefault(sabotage.control.partition("-")[0], sabotage)
     return sorted(chosen.values(), key=lambda s: s.stem)

@@ -49,7 +49,7 @@ def sabotage(
     console = Console(highlight=False)
     campaign = Campaign(state.lab(scenario), checkout)
     if repeat_green:
-        campaign.green()
+        campaign.green(turns=any(one.turns for one in chosen))
         console.print(Text(f"{scenario}: the snapshot is green", style="green"))
     outcomes = []
     for number, one in enumerate(chosen, 1):

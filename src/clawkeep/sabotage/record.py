@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from clawkeep import tiers
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.observation import Observation
 from clawkeep.repo import Repo
-from clawkeep.run import Selection, evaluate
+from clawkeep.run import EVERYTHING, Selection, evaluate
 from clawkeep.sabotage.difference import Operation, difference
 from clawkeep.sabotage.minimise import minimise
 from clawkeep.sabotage.world import Sabotage, broken
@@ -23,7 +24,8 @@ WORLDS_AT_ONCE = 64  # candidate worlds judged in one run of the suite
 
 def write(sabotage: Sabotage, observed: Observation, checkout: Repo) -> int:
     """Write the patch of what was observed beside the sabotage; returns how many operations it has."""
-    patch = smallest(recorded(checkout, observed.host.tier.name), observed, sabotage.stem, checkout)
+    selection = Selection(turns=sabotage.turns)
+    patch = smallest(recorded(checkout, observed.host.tier.name), observed, sabotage.stem, checkout, selection)
     sabotage.patch.write_text(json.dumps(patch, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return len(patch)
 
@@ -39,8 +41,10 @@ def recorded(checkout: Repo, tier: str) -> Observation:
     return observations[0]
 
 
-def smallest(good: Observation, observed: Observation, stem: str, checkout: Repo) -> list[Operation]:
-    """The smallest patch on `good` by which every control is judged as on `observed`, with the same complaints.
+def smallest(
+    good: Observation, observed: Observation, stem: str, checkout: Repo, selection: Selection = EVERYTHING
+) -> list[Operation]:
+    """The smallest patch on `good` by which what is selected is judged as on `observed`, with the same complaints.
 
     It is sought by the controls alone that the sabotage changed, which is fast, and proved by all of them; should that
     fail, it is sought by all.
@@ -48,16 +52,19 @@ def smallest(good: Observation, observed: Observation, stem: str, checkout: Repo
     if good.evidence is None or observed.evidence is None:
         raise ClawkeepError("a world that was not measured cannot be recorded")
     whole = difference(good.evidence.raw, observed.evidence.raw)
-    before, wanted = _judged(good, [[], whole], stem, checkout)
+    before, wanted = _judged(good, [[], whole], stem, checkout, selection)
     changed = tuple(name for name in wanted if wanted[name] != before[name])
     for controls in (changed, tuple(wanted)):
         goal = {name: wanted[name] for name in controls}
 
         def same(patches: Sequence[list[Operation]], goal: Mapping[str, Verdict] = goal) -> list[bool]:
-            return [seen == goal for seen in _judged(good, patches, stem, checkout, tuple(goal))]
+            return [
+                seen == goal
+                for seen in _judged(good, patches, stem, checkout, replace(selection, controls=tuple(goal)))
+            ]
 
         patch = minimise(whole, same) if controls else []
-        if list(_judged(good, [patch], stem, checkout)) == [wanted]:
+        if list(_judged(good, [patch], stem, checkout, selection)) == [wanted]:
             return patch
     raise ClawkeepError(f"the patch of {stem} does not replay as it was seen")
 
@@ -67,13 +74,13 @@ def _judged(
     patches: Sequence[list[Operation]],
     stem: str,
     checkout: Repo,
-    controls: tuple[str, ...] = (),
+    selection: Selection,
 ) -> Iterator[dict[str, Verdict]]:
     """For each patch on `good`: by control its status, and what is said where it fails."""
     for start in range(0, len(patches), WORLDS_AT_ONCE):
         some = patches[start : start + WORLDS_AT_ONCE]
         worlds = [broken(good, f"world-{i}", patch, stem) for i, patch in enumerate(some)]
-        report = evaluate(worlds, Selection(controls), checkout=checkout)
+        report = evaluate(worlds, selection, checkout=checkout)
         for world in worlds:
             yield {
                 r.control: (r.status.value, r.message if r.status is Status.FAIL else "")

@@ -39,10 +39,12 @@ class Kind(StrEnum):
 class Sabotage:
     """One way to break `control`; `red` are the controls that must fail for it, no more and no fewer.
 
-    `unmeasured` are those that it makes unmeasurable. `tier` is the rank of the tier on whose host it is committed where
-    that is not the lowest that its control binds. `constructed` worlds cannot be made in the lab: their patch is
-    written by hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the machine that
-    verifies, in the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the schedule's.
+    `unmeasured` are those that it makes unmeasurable. `tier` is the rank of the tier on whose host it is committed if
+    that is not the lowest that its control binds. Agents take a turn in this world only where it says `turns`, for that
+    takes minutes under emulation; what needs one is left out otherwise. `constructed` worlds cannot be made in the lab:
+    their patch is written by hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the
+    machine that verifies, in the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the
+    schedule's.
     """
 
     stem: str
@@ -57,6 +59,7 @@ class Sabotage:
     undo: str
     constructed: bool
     tier: int | None
+    turns: bool
     path: Path
 
     def rank(self, controls: Mapping[str, Control]) -> int:
@@ -83,6 +86,7 @@ class _File(BaseModel):
     undo: _Shell = ""
     constructed: bool = False
     tier: Annotated[int, Field(ge=2)] | None = None
+    turns: bool = False
 
 
 def read(path: Path) -> Sabotage:
@@ -114,6 +118,7 @@ def read(path: Path) -> Sabotage:
         undo=declared.undo,
         constructed=declared.constructed,
         tier=declared.tier,
+        turns=declared.turns,
         path=path,
     )
 

@@ -56,7 +56,7 @@ def host(monkeypatch, observe) -> Host:
     monkeypatch.setattr(campaign.labs, "restore", played.restore)
     monkeypatch.setattr(campaign.ssh, "run", played.run)
     monkeypatch.setattr(campaign.state, "load", lambda _: SimpleNamespace(port=22))
-    monkeypatch.setattr(Campaign, "_observe", lambda _: observe(facts=dict(played.facts)))
+    monkeypatch.setattr(Campaign, "_observe", lambda *_, **__: observe(facts=dict(played.facts)))
     monkeypatch.setattr(campaign, "AWAIT_SECONDS", 0.2)
     monkeypatch.setattr(campaign, "POLL_SECONDS", 0.05)
     return played
@@ -122,14 +122,14 @@ def test_an_undo_that_leaves_the_host_red_is_told(host, make):
 
 @pytest.mark.usefixtures("host")
 def test_a_host_that_is_lost_is_no_red(make, monkeypatch, observe):
-    monkeypatch.setattr(Campaign, "_observe", lambda _: observe(message="alpha is unreachable"))
+    monkeypatch.setattr(Campaign, "_observe", lambda *_, **__: observe(message="alpha is unreachable"))
     staged, sabotage = make()
     assert staged.run(sabotage).complaints == ("the host was not measured: alpha is unreachable",)
 
 
 @pytest.mark.usefixtures("host")
 def test_a_snapshot_that_is_not_green_stops_the_campaign(make, monkeypatch, observe):
-    monkeypatch.setattr(Campaign, "_observe", lambda _: observe(facts={"ports": [], "quiet": ["loud"]}))
+    monkeypatch.setattr(Campaign, "_observe", lambda *_, **__: observe(facts={"ports": [], "quiet": ["loud"]}))
     staged, _ = make()
     with pytest.raises(ClawkeepError, match="not green, so nothing can be broken in it: NET-02 fail: loud"):
         staged.green()

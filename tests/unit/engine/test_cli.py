@@ -61,10 +61,10 @@ def test_recorded_evidence_ends_with_its_status(clawkeep, bundle, tmp_path, port
 def test_what_was_left_out_is_told_and_not_passed(clawkeep, bundle):
     ended, out, _ = clawkeep("verify", "--evidence", bundle([]), "--inside-only")
     assert ended == 0
-    assert "left out, they need another vantage than inside: NET-02" in out
+    assert "left out, they need a vantage that was not asked for: NET-02" in out
     ended, _, err = clawkeep("verify", "--evidence", bundle([]), "--inside-only", "--control", "NET-02")
     assert ended == 2
-    assert "another vantage" in err
+    assert "a vantage that was not asked for" in err
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,13 @@ def test_the_collector_is_told_no_person_and_no_secret_of_the_site(run, monkeypa
     assert way.parameters["host"] == {"name": "alpha", "addresses": ["192.0.2.1"]}
     assert way.parameters["tier"]["openclaw_port"] == 18789  # type: ignore[index]
     assert way.parameters["site"].keys().isdisjoint({"operators", "signers", "console", "images"})  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [({}, True), ({"turns": False}, False), ({"inside_only": True, "turns": True}, False)]
+)
+def test_agents_take_a_turn_unless_less_is_asked_for(run, monkeypatch, asked, told):
+    monkeypatch.setattr(probes, "measure", lambda *_: {})
+    way = Way(INSIDE)
+    run({"alpha": way}, **asked)
+    assert way.parameters["turns"] is told

@@ -129,6 +129,17 @@ def test_inside_only_leaves_out_and_says_so(checkout, observe):
     assert report.left_out == ("NET-01",)
 
 
+@pytest.mark.parametrize("selection", [Selection(turns=False), Selection(inside_only=True)])
+def test_what_needs_a_turn_of_the_agents_is_left_out_where_none_is_asked_for(checkout, observe, selection):
+    checkout.page("LOG-01")
+    checkout.page("NET-02")
+    checkout.test("LOG-01", f"def test_it(evidence):\n    {LOOKS}\n", mark='@pytest.mark.vantage("model")\n')
+    checkout.test("NET-02", f"def test_it(evidence):\n    {LOOKS}\n")
+    report = evaluate([observe()], selection, checkout=checkout.repo)
+    assert ([r.control for r in report.results], report.left_out) == (["NET-02"], ("LOG-01",))
+    assert evaluate([observe()], checkout=checkout.repo).left_out == ()
+
+
 def test_selected_controls_alone_are_judged(checkout, observe):
     for control in ("NET-01", "NET-02"):
         checkout.page(control)

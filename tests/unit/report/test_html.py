@@ -156,7 +156,7 @@ def test_without_scripts_the_verdict_the_counts_and_what_fails_are_there():
         "60 days left",
         "M. Okafor",
         "Planned, no proof yet: 1 control AGT-07 The state of AGT-07 is as promised",
-        "another vantage than inside was not asked for: 1 control CTR-01 The state of CTR-01",
+        "their vantage was not asked for: 1 control CTR-01 The state of CTR-01",
     ):
         assert part in said, part
 

@@ -118,7 +118,10 @@ json.dump(found, sys.stdout)
 
 
 def collect(rec: Recorder) -> None:
-    """Try every gateway that is there; a host without one tells of none."""
+    """Try every gateway that is there; a host without one tells of none, and one that is not to be asked has none."""
+    if not rec.parameters.get("turns", True):
+        rec.note("turn-marks", {})
+        return
     agents = [(one, web.port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
     found, sent = [], {}
     for container, port in agents:

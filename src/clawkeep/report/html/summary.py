@@ -255,7 +255,7 @@ def _unverified(report: Report, register: Mapping[str, Control]) -> Iterator[tup
     """Why controls were judged on no host, and their (id, title)."""
     reasons = (
         ("Planned, no proof yet", report.planned),
-        ("Left out, another vantage than inside was not asked for", report.left_out),
+        ("Left out, their vantage was not asked for", report.left_out),
     )
     for why, names in reasons:
         if names:
