@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from clawkeep.evidence.collect.bypass_cases import DIRECT
 from clawkeep.lab import lab as labs
 from clawkeep.lab import records, state
 from clawkeep.lab import topology as t
+from clawkeep.sabotage import world
 
 from .conftest import HOST4, HOST6, Lab, await_true
 
@@ -50,8 +50,7 @@ def attempts(lab: Lab, into: Path) -> dict[str, Attempt]:
 def test_without_the_egress_rules_every_direct_way_is_open(lab: Lab, tmp_path: Path) -> None:
     """EGR-01: the suite measures the firewall, and not a world in which nobody would have answered."""
     closed = attempts(lab, tmp_path / "closed")
-    lab.root("nft insert rule inet clawkeep forward iifname clawkeep0 accept")
-    lab.root("iptables -I DOCKER-USER -i clawkeep0 -j ACCEPT")
+    lab.root(world.read(repo.find().sabotages / "EGR-01-accepted.yml").do)
     opened = attempts(lab, tmp_path / "opened")
     width = max(map(len, closed))
     for case, attempt in closed.items():
@@ -150,4 +149,3 @@ def test_a_lowered_host_leaves_nothing_open_and_a_raised_one_is_green(lab: Lab, 
     play = lab.play("playbooks/site.yml", timeout=PLAY_SECONDS)
     assert play.returncode == 0, play.stdout[-3000:]
     lab.expect_green()
-    assert json.loads((lab.reports / "report.json").read_text())["exit_status"] == 0
