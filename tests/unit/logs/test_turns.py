@@ -80,7 +80,12 @@ class Gateway:
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:
-        wire, _ = self.listener.accept()
+        while True:
+            wire, _ = self.listener.accept()
+            with wire:
+                self.talk(wire)
+
+    def talk(self, wire: socket.socket) -> None:
         stream = wire.makefile("rb")
         lines = list(iter(lambda: stream.readline().strip(), b""))
         key = next(line.split(b": ")[1] for line in lines if line.startswith(b"Sec-WebSocket-Key"))
@@ -98,6 +103,8 @@ class Gateway:
                 self.asked.append(json.loads(body))
                 for data in self.answer(self.asked[-1]):
                     wire.sendall(data)
+                    if data[0] & 0x0F == 8:
+                        return
 
 
 def frame(value: Any, kind: int = 1) -> bytes:
@@ -151,8 +158,17 @@ def test_a_call_that_is_refused_or_never_ends_is_told(
     monkeypatch: pytest.MonkeyPatch, answer: Callable[[dict[str, Any]], list[bytes]], said: str
 ) -> None:
     monkeypatch.setattr(turns, "STEP_SECONDS", 0.5)
+    monkeypatch.setattr(turns, "OPEN_SECONDS", 0)
     with pytest.raises(ValueError, match=said):
         turns.Line.open(1, Gateway(answer).port, "secret")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_gateway_that_has_no_time_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns.time, "sleep", lambda _: None)
+    busy = Gateway(lambda asked: [fine(asked) if len(busy.asked) > 1 else frame(b"\x03\xe9", 8)])
+    turns.Line.open(1, busy.port, "secret").close()
+    assert len(busy.asked) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the agent's place")

@@ -30,6 +30,7 @@ PROVIDER, MODEL = "clawkeep", "probe"
 AGENTS_MOST = 4  # agents that are asked; a gateway with more says so
 TURN_SECONDS = 300.0  # a gateway's first turn takes minutes on an emulated processor, each further one some 30 s
 STEP_SECONDS = 60.0
+OPEN_SECONDS = 180.0  # a busy gateway hangs up on whoever it had no time to greet
 SETTLE_SECONDS = 20.0  # OpenClaw writes its ledger from a queue
 HARMLESS: Tuple[Tuple[str, Dict[str, Any]], ...] = (
     ("tool_search", {"query": "clawkeep"}),
@@ -39,7 +40,7 @@ HARMLESS: Tuple[Tuple[str, Dict[str, Any]], ...] = (
 )
 NEVER = ("exec", "gateway", "cron", "write")  # the first that is not offered is called nevertheless
 FILLER = "This is a test of what is recorded. " * 60  # OpenClaw keeps what is longer than a kilobyte in another way
-STARTING = "gateway starting"
+NOT_YET = ("gateway starting", "the gateway hung up")
 
 # Runs in a process of its own: as the agent, with its state for a root, so that nothing in it leads anywhere else.
 READER = r"""
@@ -144,9 +145,6 @@ def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[s
     asked = Asked(state(container, pid), docker.service_uid(rec), since)
     try:
         with contextlib.closing(Line.open(pid, port, token)) as line:
-            for key in asked.read()["old"]:
-                with contextlib.suppress(ValueError):  # it has gone meanwhile, or is in use
-                    line.call("sessions.delete", {"key": key, "deleteTranscript": True}, STEP_SECONDS)
             found["approvals"] = {name: approve(line, asked, name) for name in ("allow-once", "deny")}
             found["agents"] = agents_of(line)
             for agent in found["agents"][:AGENTS_MOST]:
@@ -154,10 +152,18 @@ def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[s
         found["http"] = namespaces.in_network_of(
             pid, lambda: over_http(rec, port, token, found["agents"][:AGENTS_MOST])
         )
-        asked.settle(found)
+        rows = asked.settle(found)
+        forget(pid, port, token, rows["old"])
     except (OSError, ValueError, KeyError, http.client.HTTPException) as problem:
         found["tried"] = ("%s: %s" % (type(problem).__name__, problem))[:200]
     return found, marks(found, since / 1000)
+
+
+def forget(pid: int, port: int, token: str, sessions: List[str]) -> None:
+    """Delete the sessions of earlier measurements; what cannot be deleted now is tried the next time."""
+    with contextlib.suppress(OSError, ValueError), contextlib.closing(Line.open(pid, port, token)) as line:
+        for key in sessions:
+            line.call("sessions.delete", {"key": key, "deleteTranscript": True}, STEP_SECONDS)
 
 
 def settings(pid: int) -> Dict[str, Any]:
@@ -218,8 +224,8 @@ class Asked:
             raise ValueError("the state cannot be read: %s" % (result.error or "status %s" % result.status))
         return dict(json.loads(result.text))
 
-    def settle(self, found: Dict[str, Any]) -> None:
-        """Add to what was tried what is recorded of it, once all is there or the time is up."""
+    def settle(self, found: Dict[str, Any]) -> Dict[str, Any]:
+        """Add to what was tried what is recorded of it, once all is there or the time is up; returns the last rows."""
         limit = time.monotonic() + SETTLE_SECONDS
         while True:
             rows = self.read()
@@ -235,6 +241,7 @@ class Asked:
         decided = {row.pop("approval_id"): row for row in rows["approvals"]}
         for one in found["approvals"].values():
             one["recorded"] = decided.get(one["id"])
+        return rows
 
 
 def recorded(one: Dict[str, Any], rows: Dict[str, Any]) -> Dict[str, Any]:
@@ -434,16 +441,17 @@ class Line:
 
     @classmethod
     def open(cls, pid: int, port: int, token: str) -> "Line":
-        """Connect in the container's network; a gateway that still starts is given time. OSError or ValueError."""
-        limit = time.monotonic() + STEP_SECONDS
+        """Connect in the container's network; a gateway that starts or is busy is given time. OSError or ValueError."""
+        limit = time.monotonic() + OPEN_SECONDS
         while True:
+            line = cls(namespaces.in_network_of(pid, lambda: socket.create_connection(("127.0.0.1", port), 30)))
             try:
-                wire = namespaces.in_network_of(pid, lambda: socket.create_connection(("127.0.0.1", port), 30))
-                line = cls(wire)
                 line.greet(port, token)
                 return line
             except (OSError, ValueError) as problem:
-                if STARTING not in str(problem) or time.monotonic() > limit:
+                line.close()
+                passing = isinstance(problem, ConnectionError) or any(word in str(problem) for word in NOT_YET)
+                if not passing or time.monotonic() > limit:
                     raise
                 time.sleep(3.0)
 
