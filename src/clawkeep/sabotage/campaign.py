@@ -147,11 +147,11 @@ _NOT_GREEN = {Status.FAIL, Status.ERROR, Status.INCONCLUSIVE}
 def representative(sabotages: Sequence[Sabotage]) -> list[Sabotage]:
     """One of each area of the register: the first subtle sabotage that the lab can commit, else the first crude one.
 
-    One that takes minutes for agents' turns comes after all others of its area.
+    An area that has slow ones alone has none.
     """
     chosen: dict[str, Sabotage] = {}
-    for sabotage in sorted(sabotages, key=lambda s: (s.turns, s.kind is not Kind.SUBTLE, s.stem)):
-        if not sabotage.constructed:
+    for sabotage in sorted(sabotages, key=lambda s: (s.kind is not Kind.SUBTLE, s.stem)):
+        if not sabotage.constructed and not sabotage.slow:
             chosen.setdefault(sabotage.control.partition("-")[0], sabotage)
     return sorted(chosen.values(), key=lambda s: s.stem)
 

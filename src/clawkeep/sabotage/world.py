@@ -40,11 +40,11 @@ class Sabotage:
     """One way to break `control`; `red` are the controls that must fail for it, no more and no fewer.
 
     `unmeasured` are those that it makes unmeasurable. `tier` is the rank of the tier on whose host it is committed if
-    that is not the lowest that its control binds. Agents take a turn in this world only where it says `turns`, for that
-    takes minutes under emulation; what needs one is left out otherwise. `constructed` worlds cannot be made in the lab:
-    their patch is written by hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the
-    machine that verifies, in the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the
-    schedule's.
+    that is not the lowest that its control binds. Agents take a turn in this world only where it says `turns`; what
+    needs one is left out otherwise. A turn takes minutes under emulation, and so does a new start of the gateway:
+    `slow` ones are nobody's representative. `constructed` worlds cannot be made in the lab: their patch is written by
+    hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the machine that verifies, in
+    the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the schedule's.
     """
 
     stem: str
@@ -60,6 +60,7 @@ class Sabotage:
     constructed: bool
     tier: int | None
     turns: bool
+    slow: bool
     path: Path
 
     def rank(self, controls: Mapping[str, Control]) -> int:
@@ -87,6 +88,7 @@ class _File(BaseModel):
     constructed: bool = False
     tier: Annotated[int, Field(ge=2)] | None = None
     turns: bool = False
+    slow: bool = False
 
 
 def read(path: Path) -> Sabotage:
@@ -119,6 +121,7 @@ def read(path: Path) -> Sabotage:
         constructed=declared.constructed,
         tier=declared.tier,
         turns=declared.turns,
+        slow=declared.slow,
         path=path,
     )
 

@@ -104,6 +104,7 @@ def test_one_of_each_area_is_representative(declare):
         "NET-01-a": GOOD,
         "NET-01-b": GOOD.replace("crude", "subtle"),
         "CTR-01-a": GOOD.replace("NET", "CTR"),
+        "WEB-01-a": GOOD.replace("NET", "WEB") + "slow: true\n",
         "MNT-01-a": re.sub(r"do: .*\nred", "constructed: true\nred", GOOD.replace("NET", "MNT"), flags=re.S),
     }
     sabotages = [world.read(declare(text, name)) for name, text in texts.items()]
