@@ -282,7 +282,7 @@ class Web:
         """Sentences about cookies without one of the attributes, or not bound to the host."""
         found = []
         for row in self._rows("cookies"):
-            where, name = text(row.get("where"), "an answer"), text(row.get("cookie"), "a cookie")
+            where, name = text(row.get("where"), "an answer"), text(row.get("name"), "a cookie")
             have = set(texts(row.get("attributes"), f"the attributes of {name}"))
             missing = sorted(ATTRIBUTES - have)
             if missing:

@@ -342,7 +342,7 @@ def cookies(name: str, reply: Reply) -> list[dict[str, Any]]:
     for line in reply.every("set-cookie"):
         pair, *rest = [part.strip() for part in line.split(";")]
         found.append(
-            {"where": name, "cookie": pair.partition("=")[0], "attributes": sorted(part.lower() for part in rest)}
+            {"where": name, "name": pair.partition("=")[0], "attributes": sorted(part.lower() for part in rest)}
         )
     return found
 

@@ -88,7 +88,7 @@ def good() -> World:
         "web-cookies": [
             {
                 "where": "the login",
-                "cookie": "__Host-a",
+                "name": "__Host-a",
                 "attributes": ["httponly", "path=/", "samesite=strict", "secure"],
             }
         ],
@@ -195,7 +195,7 @@ ACCEPTED = {"outcome": "accepted", "suite": "AES128-SHA"}
         ("endings", "web-endings/3", seen("short", "other", 200, moment="after")),
         ("cookies", "web-cookies/0/attributes", ["httponly", "path=/", "secure"]),
         ("cookies", "web-cookies/0/attributes", ["domain=x", "httponly", "path=/", "samesite=strict", "secure"]),
-        ("cookies", "web-cookies/0/cookie", "session"),
+        ("cookies", "web-cookies/0/name", "session"),
         ("origins", "web-origins/1", seen("POST, null", "other", 200, own=False)),
         ("origins", "web-origins/2", seen("upgrade, null", "other", 101, own=False)),
         ("frames", "web-headers/0/headers/content-security-policy", ["default-src 'self'"]),

@@ -282,7 +282,7 @@ def kmsg(text: str) -> str:
     """Have the kernel's log say something; why it did not, or empty."""
     try:
         with open("/dev/kmsg", "w", encoding="ascii") as file:
-            file.write("<5>" + text)
+            file.write("<5>" + text + "\n")  # without its end, a record is not shown before the next one comes
     except OSError as problem:
         return problem.strerror or "it cannot be written"
     return ""
