@@ -129,8 +129,7 @@ def test_what_is_missing_or_misshapen_is_not_measured(found: HostEvidence) -> No
 def test_the_dummy_secret_is_no_part_of_what_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[list[str]] = []
     monkeypatch.setattr(collector, "say", lambda argv: sent.append(argv) or "")
-    for name in ("kmsg",):
-        monkeypatch.setattr(collector, name, lambda _: "")
+    monkeypatch.setattr(collector, "kmsg", lambda _: "")
     monkeypatch.setattr(collector, "inside", lambda *_: "")
     monkeypatch.setattr(collector, "openclaw", lambda *_: "")
     monkeypatch.setattr(collector, "refused", lambda *_: "")
@@ -138,6 +137,13 @@ def test_the_dummy_secret_is_no_part_of_what_is_noted(monkeypatch: pytest.Monkey
     dummy = collector.canary_of(marks["secret"]["mark"])
     assert any(dummy in word for argv in sent for word in argv)
     assert dummy not in json.dumps(marks)
+
+
+def test_a_mark_in_the_kernel_log_ends_its_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernel shows a record without its end only when the next one comes: on a quiet host, never."""
+    monkeypatch.setattr(collector, "KERNEL_LOG", str(tmp_path / "kmsg"))
+    assert collector.kmsg("clawkeep-mark word") == ""
+    assert (tmp_path / "kmsg").read_text(encoding="ascii") == "<5>clawkeep-mark word\n"
 
 
 def test_the_collector_tells_what_nobody_reads_and_how_old_it_is(

@@ -27,6 +27,7 @@ SPOOL = "/var/spool/clawkeep-log"
 VOLUMES = "/var/lib/docker/volumes"
 AUDIT_LOG = "/var/log/audit/audit.log"
 AUDIT_SECONDS = 10.0
+KERNEL_LOG = "/dev/kmsg"
 PROXY_LOG = "/var/log/clawkeep/proxy/access.log"
 PROXY_SECONDS = 15.0
 NOBODY = 65534
@@ -281,7 +282,7 @@ def refused(uid: int, path: str) -> str:
 def kmsg(text: str) -> str:
     """Have the kernel's log say something; why it did not, or empty."""
     try:
-        with open("/dev/kmsg", "w", encoding="ascii") as file:
+        with open(KERNEL_LOG, "w", encoding="ascii") as file:
             file.write("<5>" + text + "\n")  # without its end, a record is not shown before the next one comes
     except OSError as problem:
         return problem.strerror or "it cannot be written"
