@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -44,17 +44,7 @@ class Tailscale:
 
     def offers(self, services: Collection[int]) -> list[str]:
         """Sentences about everything it offers but `services`, the TCP ports that are declared."""
-        found = [
-            f"{name} is published to the Internet by a funnel"
-            for name, on in (self.serve.get("AllowFunnel") or {}).items()
-            if on
-        ]
-        for port, handler in (self.serve.get("TCP") or {}).items():
-            if not str(port).isdecimal() or int(port) not in services:
-                found.append(f"Tailscale serves port {port}, which is not declared")
-            target = (handler or {}).get("TCPForward") if isinstance(handler, Mapping) else None
-            if target:
-                found.append(f"Tailscale forwards port {port} straight to {target}, past the front door")
+        found = [sentence for config in _configs(self.serve) for sentence in _served(config, services)]
         routes = [*(self.preferences.get("AdvertiseRoutes") or ()), *(self.node.get("PrimaryRoutes") or ())]
         found += [f"the node offers the route {route}" for route in dict.fromkeys(map(str, routes))]
         if boolean(self.preferences.get("RunSSH"), "whether Tailscale's own ssh is on"):
@@ -68,3 +58,45 @@ class Tailscale:
     def lasting_keys(self) -> list[str]:
         """A sentence when the node's key never expires."""
         return ["the node's key never expires"] if self.node.get("KeyExpiry") in (None, "", NEVER) else []
+
+
+def _configs(serve: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What is served in the background, by commands in the foreground, and as services of the tailnet."""
+    left = [serve]
+    while left:
+        config = left.pop()
+        yield config
+        for key in ("Foreground", "Services"):
+            within = mapping(config.get(key) or {}, "what Tailscale serves").values()
+            left += [mapping(one, "what Tailscale serves") for one in within]
+
+
+def _served(config: Mapping[str, Any], services: Collection[int]) -> Iterator[str]:
+    for name, on in mapping(config.get("AllowFunnel") or {}, "Tailscale's funnels").items():
+        if on:
+            yield f"{name} is published to the Internet by a funnel"
+    for port, handler in mapping(config.get("TCP") or {}, "Tailscale's ports").items():
+        if not str(port).isdecimal() or int(port) not in services:
+            yield f"Tailscale serves port {port}, which is not declared"
+        target = mapping(handler or {}, "a port of Tailscale's").get("TCPForward")
+        if target:
+            yield f"Tailscale forwards port {port} straight to {target}, past the front door"
+    for name, server in mapping(config.get("Web") or {}, "Tailscale's sites").items():
+        handlers = mapping(mapping(server, "a site of Tailscale's").get("Handlers") or {}, "its handlers")
+        for mount, handler in handlers.items():
+            one = mapping(handler, "a handler of Tailscale's")
+            if one.get("Proxy") and _port(str(one["Proxy"])) not in services:
+                yield f"Tailscale serves {name}{mount} from {one['Proxy']}, past the front door"
+            if one.get("Path"):
+                yield f"Tailscale shares the files of {one['Path']} as {name}{mount}"
+    if config.get("Tun"):
+        yield "a service of the tailnet takes whole packets to this host"
+
+
+def _port(target: str) -> int | None:
+    """The TCP port of a proxy's target: a port, a host and port, or a URL; None where it names none."""
+    scheme, _, rest = target.rpartition("://")
+    number = rest.partition("/")[0].rpartition(":")[2]
+    if number.isdecimal():
+        return int(number)
+    return {"http": 80, "https": 443, "https+insecure": 443}.get(scheme)

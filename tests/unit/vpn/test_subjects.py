@@ -70,6 +70,11 @@ def says(name: str, value: Any) -> Change:
     return lambda world: world["commands"].update({name: command(value)})
 
 
+def served(**handler: str) -> dict[str, Any]:
+    """What Tailscale tells of a site on its port 443, with one handler."""
+    return {"TCP": {"443": {"HTTPS": True}}, "Web": {"host.ts.net:443": {"Handlers": {"/": handler}}}}
+
+
 TRACKING = "C6336401,198.51.100.123,{stratum},1790000000.1,{offset},0,0,-1.2,0.0,0.01,0.002,0.001,64.2,{leap}"
 
 BROKEN: list[tuple[type, str, Change]] = [
@@ -149,6 +154,21 @@ BROKEN: list[tuple[type, str, Change]] = [
         says("tailscale-serve", {"TCP": {"443": {"TCPForward": "127.0.0.1:18789"}}}),
     ),
     (Tailscale, "port 8443, which is not declared", says("tailscale-serve", {"TCP": {"8443": {"HTTPS": True}}})),
+    (
+        Tailscale,
+        "by a funnel",
+        says("tailscale-serve", {"Foreground": {"session": {"AllowFunnel": {"host.ts.net:443": True}}}}),
+    ),
+    (
+        Tailscale,
+        "port 80, which is not declared",
+        says("tailscale-serve", {"Services": {"svc:agent": {"TCP": {"80": {"HTTP": True}}}}}),
+    ),
+    *(
+        (Tailscale, "past the front door", says("tailscale-serve", served(Proxy=target)))
+        for target in ("http://127.0.0.1:18789", "localhost:18789/", "18789", "http://localhost", "unix:/run/gate.sock")
+    ),
+    (Tailscale, "the files of /root", says("tailscale-serve", served(Path="/root"))),
     (Tailscale, "the route 10.0.0.0/8", says("tailscale-prefs", {"AdvertiseRoutes": ["10.0.0.0/8"], "RunSSH": False})),
     (Tailscale, "own ssh is on", says("tailscale-prefs", {"RunSSH": True})),
     (Tailscale, "never expires", says("tailscale-status", {"BackendState": "Running", "Self": {"KeyExpiry": None}})),
@@ -165,6 +185,13 @@ def test_what_is_broken_is_told(kind: type, sentence: str, change: Change) -> No
     world = good()
     change(world)
     assert any(sentence in said for said in SAYS[kind](asked(kind, world)))
+
+
+def test_the_front_door_may_be_served_under_the_tailnets_name() -> None:
+    world = good()
+    for target in ("https+insecure://127.0.0.1:443", "https://gate.example/"):
+        world["commands"]["tailscale-serve"] = command(served(Proxy=target))
+        assert tailscale_says(asked(Tailscale, world)) == []
 
 
 @KINDS
