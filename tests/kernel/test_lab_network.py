@@ -42,5 +42,17 @@ def test_every_card_is_known_again_in_a_network_built_anew(lab: Lab) -> None:
 def test_a_place_hears_another_over_the_segment(lab: Lab) -> None:
     network.create(lab)
     first, second = lab.places[:2]
-    argv = ["ip", "netns", "exec", lab.netns(first), "nmap", "-sn", "-n", "-PR", "-oG", "-", str(second.addresses[0].ip)]
+    argv = [
+        "ip",
+        "netns",
+        "exec",
+        lab.netns(first),
+        "nmap",
+        "-sn",
+        "-n",
+        "-PR",
+        "-oG",
+        "-",
+        str(second.addresses[0].ip),
+    ]
     assert "Status: Up" in subprocess.check_output(argv, text=True)
