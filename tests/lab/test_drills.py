@@ -12,8 +12,8 @@ from .conftest import Lab, await_true
 
 pytestmark = pytest.mark.lab
 
-# A cold OpenClaw start under software emulation takes up to three minutes, and may be retried once.
-GATEWAY_SECONDS = 420
+# A cold OpenClaw start under software emulation takes three to six minutes, and may be retried once.
+GATEWAY_SECONDS = 900
 
 # The table as it decides, without what counting, reloading and passing traffic change: a dynamic set's members
 # count their time down, and come and go with the packets that add them.
@@ -73,7 +73,7 @@ def test_one_command_stops_the_agent_and_nothing_but_its_release_revives_it(lab:
     """BGL-05 and NET-09: killed, it stays down and cut off over a restart of Docker and a reboot, with ssh alive;
     released, the next reboot finds everything in force again. One start of the gateway serves both."""
     began = time.monotonic()
-    lab.root("clawkeep-kill kill")
+    lab.root("clawkeep-kill kill", timeout=300)
     took = time.monotonic() - began
     expect_dead(lab)
     print(f"kill took {took:.1f} s")

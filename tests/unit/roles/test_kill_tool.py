@@ -24,7 +24,8 @@ class Host:
         self.docker_hangs = False
         self.failing = ""
 
-    def engine(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+    def engine(self, method: str, path: str, body: dict[str, Any] | None = None, seconds: float = 20) -> bytes:
+        assert seconds > 0
         if self.docker_hangs:
             raise TimeoutError("timed out")
         if method == "GET" and path.startswith("/containers/json"):
