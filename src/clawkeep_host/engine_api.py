@@ -1,0 +1,57 @@
+"""The container engine's HTTP API over its socket: an order of magnitude faster than its command line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import Any
+
+from clawkeep_host.command import Refusal
+
+SOCKET = "/run/docker.sock"
+SECONDS = 20.0
+LIMIT = (
+    256 << 20
+)  # bytes of one answer: far more than a busy host's longest, and an end for what has none
+
+
+class EngineError(Refusal):
+    """The engine refused, or did not answer."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, seconds: float) -> None:
+        # The host's name goes into a header that the engine does not read.
+        super().__init__("docker", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(
+    method: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    *,
+    seconds: float = SECONDS,
+    engine: str = SOCKET,
+) -> bytes:
+    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx, 5xx and silence."""
+    connection = _Connection(engine, seconds)
+    try:
+        text = json.dumps(body) if body is not None else None
+        connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
+        answer = connection.getresponse()
+        content = answer.read(LIMIT)
+    except (OSError, http.client.HTTPException) as trouble:
+        raise EngineError(f"Docker does not answer: {trouble}") from trouble
+    finally:
+        connection.close()
+    if answer.status >= 400:
+        what = f"{method} {path.partition('?')[0]}"
+        raise EngineError(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}")
+    return content

@@ -1,0 +1,1 @@
+"""The session gate of the browser entry: who is behind a request that nginx asks about."""

@@ -1,0 +1,1 @@
+"""Records on their way: read from their sources, made safe, sent, received, watched and sealed."""
