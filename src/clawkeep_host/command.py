@@ -30,7 +30,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended: its output, and its status (OVERDUE at the time limit, MISSING when it cannot be started)."""
+    """How a command ended: its output, and its status (OVERDUE at the time limit, MISSING without a start)."""
 
     argv: tuple[str, ...]
     status: int
