@@ -2,11 +2,11 @@
 
 import pytest
 
-from clawkeep.evidence.agent_records import AgentRecords
+from clawkeep.base.verdict import NotApplicable
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.tiers import Tier
-from clawkeep.verdict import NotApplicable
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.logs.agent_records import AgentRecords
+from clawkeep.subjects.logs.log_store import LogStore
 
 pytestmark = pytest.mark.control("LOG-02")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.changes import FirewallChanges
+from clawkeep.subjects.network.changes import FirewallChanges
 
 pytestmark = pytest.mark.control("BGL-01")
 

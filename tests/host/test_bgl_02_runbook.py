@@ -2,10 +2,10 @@
 
 import pytest
 
-from clawkeep.evidence.runbook import Runbook
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
-from clawkeep.verdict import Manual, Question, Unmeasured
+from clawkeep.base.verdict import Manual, Question, Unmeasured
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.host.runbook import Runbook
 
 pytestmark = pytest.mark.control("BGL-02")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.emergency import Emergency
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.host.emergency import Emergency
 
 pytestmark = pytest.mark.control("BGL-03")
 

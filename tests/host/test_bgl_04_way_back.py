@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.releases import Releases
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.releases import Releases
 
 pytestmark = pytest.mark.control("BGL-04")
 

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import pytest
 
-from clawkeep.evidence.killplan import KillPlan
-from clawkeep.inventory import Site
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.host.killplan import KillPlan
 
 pytestmark = pytest.mark.control("BGL-05")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.confinement import Confinement
-from clawkeep.evidence.processes import Processes
+from clawkeep.subjects.containers.confinement import Confinement
+from clawkeep.subjects.containers.processes import Processes
 
 pytestmark = pytest.mark.control("CTR-02")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.confinement import Confinement
-from clawkeep.evidence.mounts import Mounts
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.confinement import Confinement
+from clawkeep.subjects.containers.mounts import Mounts
 
 pytestmark = pytest.mark.control("CTR-03")
 

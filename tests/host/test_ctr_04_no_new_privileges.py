@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.mounts import Mounts
-from clawkeep.evidence.processes import Processes
+from clawkeep.subjects.containers.mounts import Mounts
+from clawkeep.subjects.containers.processes import Processes
 
 pytestmark = pytest.mark.control("CTR-04")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.containers import Containers
-from clawkeep.evidence.mounts import Mounts
-from clawkeep.evidence.processes import Processes
+from clawkeep.subjects.containers.containers import Containers
+from clawkeep.subjects.containers.mounts import Mounts
+from clawkeep.subjects.containers.processes import Processes
 
 pytestmark = pytest.mark.control("CTR-06")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from clawkeep.evidence.containers import Containers
-from clawkeep.evidence.processes import Processes
-from clawkeep.evidence.untrusted import size
-from clawkeep.tiers import Tier
+from clawkeep.evidence.parsing import size
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.containers import Containers
+from clawkeep.subjects.containers.processes import Processes
 
 pytestmark = pytest.mark.control("CTR-07")
 

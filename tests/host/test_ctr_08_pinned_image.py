@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.containers import Containers
-from clawkeep.inventory import Site
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.containers.containers import Containers
 
 pytestmark = pytest.mark.control("CTR-08")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.processes import Processes
-from clawkeep.evidence.project import Project
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.processes import Processes
+from clawkeep.subjects.containers.project import Project
 
 pytestmark = pytest.mark.control("CTR-09")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.desktop import Desktop
+from clawkeep.subjects.containers.desktop import Desktop
 
 pytestmark = pytest.mark.control("CTR-10")
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.engine import Engine
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.engine import Engine
+from clawkeep.subjects.network.ruleset import Ruleset
 
 pytestmark = pytest.mark.control("DKR-01")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.engine import Engine
-from clawkeep.evidence.outside import Outside
+from clawkeep.subjects.containers.engine import Engine
+from clawkeep.subjects.network.outside import Outside
 
 pytestmark = pytest.mark.control("DKR-02")
 

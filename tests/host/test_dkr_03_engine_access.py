@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.engine import Engine
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.engine import Engine
 
 pytestmark = pytest.mark.control("DKR-03")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.engine import Engine
+from clawkeep.subjects.containers.engine import Engine
 
 pytestmark = pytest.mark.control("DKR-04")
 

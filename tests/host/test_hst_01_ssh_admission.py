@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.account import Accounts
-from clawkeep.evidence.sshd import Sshd
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.host.account import Accounts
+from clawkeep.subjects.host.sshd import Sshd
 
 pytestmark = pytest.mark.control("HST-01")
 

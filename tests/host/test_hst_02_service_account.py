@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.account import Accounts
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.host.account import Accounts
 
 pytestmark = pytest.mark.control("HST-02")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.kernel import Kernel
+from clawkeep.subjects.host.kernel import Kernel
 
 pytestmark = pytest.mark.control("HST-03")
 

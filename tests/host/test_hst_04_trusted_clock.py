@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.clock import Clock
-from clawkeep.inventory import Site
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.host.clock import Clock
 
 pytestmark = pytest.mark.control("HST-04")
 

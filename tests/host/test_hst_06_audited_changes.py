@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.audit import Audit
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.host.audit import Audit
 
 pytestmark = pytest.mark.control("HST-06")
 

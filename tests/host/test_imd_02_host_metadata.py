@@ -4,10 +4,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from clawkeep.evidence.metadata import HostMetadata
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.network.metadata import HostMetadata
+from clawkeep.subjects.network.ruleset import Ruleset
 
 pytestmark = pytest.mark.control("IMD-02")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.instance import Instance
-from clawkeep.tiers import Tier
-from clawkeep.verdict import Manual, NotApplicable, Question
+from clawkeep.base.verdict import Manual, NotApplicable, Question
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.host.instance import Instance
 
 pytestmark = pytest.mark.control("IMD-04")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.estate import Estate
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.governance.estate import Estate
 
 pytestmark = pytest.mark.control("INV-04")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.audit import Audit
+from clawkeep.subjects.host.audit import Audit
 
 pytestmark = pytest.mark.control("LOG-03")
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from clawkeep.base.verdict import NotApplicable
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.evidence.schedule import Schedule
-from clawkeep.tiers import Tier
-from clawkeep.verdict import NotApplicable
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.governance.schedule import Schedule
+from clawkeep.subjects.logs.log_store import LogStore
 
 pytestmark = pytest.mark.control("LOG-09")
 

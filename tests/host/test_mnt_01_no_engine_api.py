@@ -2,10 +2,10 @@
 
 import pytest
 
-from clawkeep.evidence.confinement import Confinement
-from clawkeep.evidence.containers import Containers
-from clawkeep.evidence.engine_access import EngineAccess
-from clawkeep.evidence.mounts import Mounts
+from clawkeep.subjects.containers.confinement import Confinement
+from clawkeep.subjects.containers.containers import Containers
+from clawkeep.subjects.containers.engine_access import EngineAccess
+from clawkeep.subjects.containers.mounts import Mounts
 
 pytestmark = pytest.mark.control("MNT-01")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.confinement import Confinement
-from clawkeep.evidence.mounts import Mounts
+from clawkeep.subjects.containers.confinement import Confinement
+from clawkeep.subjects.containers.mounts import Mounts
 
 pytestmark = pytest.mark.control("MNT-02")
 

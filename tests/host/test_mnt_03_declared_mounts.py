@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.mounts import Mounts
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.mounts import Mounts
 
 pytestmark = pytest.mark.control("MNT-03")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.agent_state import AgentState
-from clawkeep.evidence.confinement import Confinement
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.containers.agent_state import AgentState
+from clawkeep.subjects.containers.confinement import Confinement
 
 pytestmark = pytest.mark.control("MNT-04")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.listeners import Listeners
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.network.listeners import Listeners
 
 pytestmark = pytest.mark.control("NET-03")
 

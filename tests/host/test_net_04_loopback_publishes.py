@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.published import Published
+from clawkeep.subjects.network.published import Published
 
 pytestmark = pytest.mark.control("NET-04")
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from clawkeep.evidence.colleague import Colleague
-from clawkeep.evidence.openings import VPN
-from clawkeep.evidence.wireguard import Wireguard
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
-from clawkeep.verdict import NotApplicable
+from clawkeep.base.verdict import NotApplicable
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.entry.colleague import Colleague
+from clawkeep.subjects.entry.wireguard import Wireguard
+from clawkeep.subjects.network.openings import VPN
 
 pytestmark = pytest.mark.control("VPN-02")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.tailscale import Tailscale
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.entry.tailscale import Tailscale
 
 pytestmark = pytest.mark.control("VPN-03")
 

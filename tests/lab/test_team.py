@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
+from clawkeep.collector.experiments.bypass_cases import DIRECT
 from clawkeep.evidence import store
-from clawkeep.evidence.bypass import ANSWERED, Attempt, Bypass
-from clawkeep.evidence.collect.bypass_cases import DIRECT
 from clawkeep.lab import lab as labs
 from clawkeep.lab import records, state
 from clawkeep.lab import topology as t
+from clawkeep.register import tiers
 from clawkeep.sabotage import world
+from clawkeep.subjects.network.bypass import ANSWERED, Attempt, Bypass
 
 from .conftest import HOST4, HOST6, Lab, await_true
 

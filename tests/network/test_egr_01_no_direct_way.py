@@ -4,10 +4,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from clawkeep.evidence.agent_paths import AgentPaths
-from clawkeep.evidence.bypass import Bypass
-from clawkeep.evidence.openings import agents_services
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.network.agent_paths import AgentPaths
+from clawkeep.subjects.network.bypass import Bypass
+from clawkeep.subjects.network.openings import agents_services
 
 pytestmark = pytest.mark.control("EGR-01")
 

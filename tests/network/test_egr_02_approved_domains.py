@@ -4,11 +4,11 @@ import datetime
 
 import pytest
 
-from clawkeep.approvals import approved, objections
-from clawkeep.evidence.bypass import Bypass
-from clawkeep.evidence.proxy import Proxy
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.approvals import approved, objections
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.network.bypass import Bypass
+from clawkeep.subjects.network.proxy import Proxy
 
 pytestmark = pytest.mark.control("EGR-02")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.bypass import Bypass
-from clawkeep.evidence.proxy import Proxy
+from clawkeep.subjects.network.bypass import Bypass
+from clawkeep.subjects.network.proxy import Proxy
 
 pytestmark = pytest.mark.control("EGR-03")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.bypass import Bypass
+from clawkeep.subjects.network.bypass import Bypass
 
 pytestmark = pytest.mark.control("EGR-04")
 

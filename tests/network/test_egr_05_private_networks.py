@@ -4,11 +4,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from clawkeep.evidence.agent_paths import AgentPaths
-from clawkeep.evidence.openings import agents_services
-from clawkeep.evidence.reach import Reach
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.network.agent_paths import AgentPaths
+from clawkeep.subjects.network.openings import agents_services
+from clawkeep.subjects.network.reach import Reach
 
 pytestmark = pytest.mark.control("EGR-05")
 

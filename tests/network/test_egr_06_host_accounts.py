@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.host_egress import HostEgress
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.network.host_egress import HostEgress
 
 pytestmark = pytest.mark.control("EGR-06")
 

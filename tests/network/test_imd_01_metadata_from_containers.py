@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from clawkeep.evidence.agent_paths import AgentPaths
-from clawkeep.evidence.reach import Reach
+from clawkeep.subjects.network.agent_paths import AgentPaths
+from clawkeep.subjects.network.reach import Reach
 
 pytestmark = pytest.mark.control("IMD-01")
 

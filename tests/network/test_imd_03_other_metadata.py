@@ -4,11 +4,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from clawkeep.evidence.agent_paths import AgentPaths
-from clawkeep.evidence.bypass import Bypass
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.reach import Reach
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.network.agent_paths import AgentPaths
+from clawkeep.subjects.network.bypass import Bypass
+from clawkeep.subjects.network.reach import Reach
 
 pytestmark = pytest.mark.control("IMD-03")
 

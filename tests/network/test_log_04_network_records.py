@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.log_store import NETWORK, LogStore
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.logs.log_store import NETWORK, LogStore
 
 pytestmark = [pytest.mark.control("LOG-04"), pytest.mark.vantage("siem")]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from clawkeep.evidence.log_agent import LogAgent
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.logs.log_agent import LogAgent
+from clawkeep.subjects.logs.log_store import LogStore
 
 pytestmark = pytest.mark.control("LOG-05")
 

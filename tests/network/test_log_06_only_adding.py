@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.log_store import LogStore
+from clawkeep.subjects.logs.log_store import LogStore
 
 pytestmark = [pytest.mark.control("LOG-06"), pytest.mark.vantage("siem")]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.audit import Audit
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.host.audit import Audit
+from clawkeep.subjects.logs.log_store import LogStore
 
 pytestmark = pytest.mark.control("LOG-08")
 

@@ -2,12 +2,12 @@
 
 import pytest
 
+from clawkeep.base.verdict import NotApplicable
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.evidence.logs import Logs
-from clawkeep.evidence.web import Gateways
-from clawkeep.tiers import Tier
-from clawkeep.verdict import NotApplicable
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.entry.web import Gateways
+from clawkeep.subjects.logs.log_store import LogStore
+from clawkeep.subjects.logs.logs import Logs
 
 pytestmark = pytest.mark.control("LOG-10")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.outside import Outside
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.network.outside import Outside
 
 pytestmark = [pytest.mark.control("NET-01"), pytest.mark.vantage("outside")]
 

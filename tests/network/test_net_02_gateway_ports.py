@@ -2,10 +2,10 @@
 
 import pytest
 
-from clawkeep.evidence.neighbour import Neighbour
-from clawkeep.evidence.outside import Outside
-from clawkeep.evidence.reach import Reach
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.network.neighbour import Neighbour
+from clawkeep.subjects.network.outside import Outside
+from clawkeep.subjects.network.reach import Reach
 
 pytestmark = pytest.mark.control("NET-02")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.neighbour import Neighbour
-from clawkeep.evidence.ruleset import Ruleset
+from clawkeep.subjects.network.neighbour import Neighbour
+from clawkeep.subjects.network.ruleset import Ruleset
 
 pytestmark = pytest.mark.control("NET-05")
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from clawkeep.evidence.firewall import Firewall
-from clawkeep.evidence.openings import INTERFACES, VPN, Declared, agents_services, declared
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.network.firewall import Firewall
+from clawkeep.subjects.network.openings import INTERFACES, VPN, Declared, agents_services, declared
+from clawkeep.subjects.network.ruleset import Ruleset
 
 pytestmark = pytest.mark.control("NET-06")
 

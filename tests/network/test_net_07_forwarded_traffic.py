@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.docker_user import DockerUser
-from clawkeep.evidence.ruleset import Ruleset
+from clawkeep.subjects.network.docker_user import DockerUser
+from clawkeep.subjects.network.ruleset import Ruleset
 
 pytestmark = pytest.mark.control("NET-07")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.docker_user import DockerUser
+from clawkeep.subjects.network.docker_user import DockerUser
 
 pytestmark = pytest.mark.control("NET-08")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.firewall import Firewall
+from clawkeep.subjects.network.firewall import Firewall
 
 pytestmark = pytest.mark.control("NET-09")
 

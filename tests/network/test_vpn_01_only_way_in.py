@@ -2,12 +2,12 @@
 
 import pytest
 
-from clawkeep.evidence.colleague import Colleague
-from clawkeep.evidence.openings import INTERFACES, PEOPLE, VPN, declared
-from clawkeep.evidence.outside import Outside
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.entry.colleague import Colleague
+from clawkeep.subjects.network.openings import INTERFACES, PEOPLE, VPN, declared
+from clawkeep.subjects.network.outside import Outside
+from clawkeep.subjects.network.ruleset import Ruleset
 
 pytestmark = pytest.mark.control("VPN-01")
 

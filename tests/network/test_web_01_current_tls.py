@@ -2,9 +2,9 @@
 
 import pytest
 
-from clawkeep.evidence.web import Web
-from clawkeep.inventory import Site
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
+from clawkeep.subjects.entry.web import Web
 
 pytestmark = pytest.mark.control("WEB-01")
 

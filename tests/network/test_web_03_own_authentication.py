@@ -2,10 +2,10 @@
 
 import pytest
 
+from clawkeep.base.verdict import NotApplicable
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.web import Gateways, Web
-from clawkeep.tiers import Tier
-from clawkeep.verdict import NotApplicable
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.entry.web import Gateways, Web
 
 pytestmark = pytest.mark.control("WEB-03")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clawkeep.evidence.web import Web
-from clawkeep.tiers import Tier
+from clawkeep.register.tiers import Tier
+from clawkeep.subjects.entry.web import Web
 
 pytestmark = pytest.mark.control("WEB-06")
 

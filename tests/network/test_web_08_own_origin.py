@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawkeep.evidence.web import Web
+from clawkeep.subjects.entry.web import Web
 
 pytestmark = pytest.mark.control("WEB-08")
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from clawkeep import register, repo
-from clawkeep.evidence import SUBJECTS
-from clawkeep.register import Control, Proof
+from clawkeep.base import repo
+from clawkeep.register import register
+from clawkeep.register.register import Control, Proof
 from clawkeep.sabotage import world
 from clawkeep.sabotage.world import Kind, Sabotage
+from clawkeep.subjects.table import SUBJECTS
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import jsonpatch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from clawkeep import safe_yaml
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import safe_yaml
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.observation import Observation
-from clawkeep.register import Control, Proof, sentence
-from clawkeep.report.model import Report
-from clawkeep.verdict import Status
+from clawkeep.evidence.observation import Observation
+from clawkeep.register.register import Control, Proof, sentence
+from clawkeep.verify.report import Report
 
 PATCH = ".patch.json"
 AWAIT_SECONDS = 420  # how long a sabotage may take to be in force: an emulated gateway starts in minutes

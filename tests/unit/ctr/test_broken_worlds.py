@@ -11,9 +11,9 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from clawkeep import repo
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
 from clawkeep.sabotage.world import read, read_patch
-from clawkeep.verdict import Status
 
 from . import worlds
 from .worlds import STATE, VOLUMES, WORKSPACE, container, entry, mount, occupied, process, source

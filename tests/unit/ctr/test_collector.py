@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.collect import docker, inside, mounts, others, processes
-from clawkeep.evidence.collect.core import Recorder
+from clawkeep.collector import docker, mounts, others, processes
+from clawkeep.collector.experiments import inside
+from clawkeep.collector.recorder import Recorder
 
 
 @pytest.mark.parametrize(

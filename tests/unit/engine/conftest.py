@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Site
-from clawkeep.observation import Observation
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Host, Site
 
 PAGE = """\
 ---
@@ -33,7 +34,7 @@ It holds.
 
 HEAD = """\
 import pytest
-from clawkeep.verdict import Manual, NotApplicable, Unmeasured
+from clawkeep.base.verdict import Manual, NotApplicable, Unmeasured
 
 pytestmark = pytest.mark.control("{control}")
 

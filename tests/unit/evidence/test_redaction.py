@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from clawkeep import repo
-from clawkeep.evidence.collect.core import REDACTED, Recorder, redact, redact_text
+from clawkeep.base import repo
+from clawkeep.collector.recorder import REDACTED, Recorder, redact, redact_text
 
 CHECKOUT = repo.find(Path(__file__))
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.topology import Topology
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.network.topology import Topology
 
 PROJECT = {"com.docker.compose.project": "openclaw"}
 
