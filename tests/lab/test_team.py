@@ -51,7 +51,7 @@ def attempts(lab: Lab, into: Path) -> dict[str, Attempt]:
 def test_without_the_egress_rules_every_direct_way_is_open(lab: Lab, tmp_path: Path) -> None:
     """EGR-01: the suite measures the firewall, and not a world in which nobody would have answered."""
     closed = attempts(lab, tmp_path / "closed")
-    lab.root(world.read(repo.find().sabotages / "EGR-01-accepted.yml").do)
+    lab.root(world.read(world.place(repo.find().sabotages, "EGR-01-accepted")).do)
     opened = attempts(lab, tmp_path / "opened")
     width = max(map(len, closed))
     for case, attempt in closed.items():

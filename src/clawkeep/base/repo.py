@@ -7,8 +7,6 @@ from pathlib import Path
 
 from clawkeep.base.errors import ClawkeepError
 
-SUITE = ("host", "network", "agent")  # folders below tests/ that make up the conformance suite
-
 
 @dataclass(frozen=True)
 class Repo:
@@ -32,10 +30,9 @@ class Repo:
         return self.playbooks / "group_vars"
 
     @property
-    def suite(self) -> tuple[Path, ...]:
-        """The folders of the conformance suite that exist."""
-        folders = (self.root / "tests" / name for name in SUITE)
-        return tuple(folder for folder in folders if folder.is_dir())
+    def suite(self) -> Path:
+        """The conformance suite: a folder for each family of controls."""
+        return self.root / "tests" / "conformance"
 
     @property
     def roles(self) -> Path:

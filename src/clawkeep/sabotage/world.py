@@ -127,8 +127,13 @@ def read(path: Path) -> Sabotage:
 
 
 def load(folder: Path) -> dict[str, Sabotage]:
-    """Every sabotage of `folder` by its stem, in the order of the stems."""
-    return {path.stem: read(path) for path in sorted(folder.glob("*.yml"))}
+    """Every sabotage at and below `folder` by its stem, in the order of the stems."""
+    return {path.stem: read(path) for path in sorted(folder.rglob("*.yml"), key=lambda path: path.stem)}
+
+
+def place(folder: Path, stem: str) -> Path:
+    """Where the sabotage `stem` lies below `folder`: in a folder for its control's family."""
+    return folder / stem.partition("-")[0].lower() / f"{stem}.yml"
 
 
 def of_tier(known: Mapping[str, Sabotage], controls: Mapping[str, Control], rank: int) -> dict[str, Sabotage]:

@@ -127,10 +127,10 @@ def select(controls: Mapping[str, Control], wanted: Iterable[str]) -> dict[str, 
     return chosen
 
 
-def run_suite(evaluation: Evaluation, suite: Sequence[Path], root: Path) -> None:
+def run_suite(evaluation: Evaluation, suite: Path, root: Path) -> None:
     """Run the tests below `suite` with the evaluation's eyes; results are left in `evaluation`."""
-    if not suite:
-        raise ClawkeepError(f"there is no conformance suite below {root}/tests")
+    if not suite.is_dir():
+        raise ClawkeepError(f"there is no conformance suite {suite}")
     options = [
         f"--rootdir={root}",
         f"--confcutdir={root}",  # neither lists the folders above the checkout nor runs a conftest.py that lies there
@@ -145,7 +145,7 @@ def run_suite(evaluation: Evaluation, suite: Sequence[Path], root: Path) -> None
     ]
     said = io.StringIO()
     with _plain_environment(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = pytest.main([*options, *map(str, suite)], plugins=[evaluation])
+        status = pytest.main([*options, str(suite)], plugins=[evaluation])
     if status is pytest.ExitCode.INTERRUPTED and not evaluation.broken:
         raise KeyboardInterrupt
     if status in {pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR}:

@@ -13,7 +13,7 @@ import pytest
 
 from clawkeep.base import repo
 from clawkeep.base.verdict import Status
-from clawkeep.sabotage.world import read, read_patch
+from clawkeep.sabotage.world import place, read, read_patch
 
 from . import worlds
 from .worlds import STATE, VOLUMES, WORKSPACE, container, entry, mount, occupied, process, source
@@ -549,7 +549,7 @@ def test_state_is_where_openclaw_keeps_it() -> None:
 
 @pytest.mark.parametrize("stem", ["CTR-10-options-removed", "CTR-10-shared-home"])
 def test_the_constructed_worlds_fit_what_the_collector_records(stem: str) -> None:
-    sabotage = read(repo.find().sabotages / f"{stem}.yml")
+    sabotage = read(place(repo.find().sabotages, stem))
 
     def patched(document: Document) -> None:
         changed = jsonpatch.apply_patch({"inside": document}, read_patch(sabotage))

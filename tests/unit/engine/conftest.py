@@ -47,7 +47,7 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.repo = repo.Repo(root)
         self.repo.controls.mkdir(parents=True)
-        (root / "tests" / "host").mkdir(parents=True)
+        self.repo.suite.mkdir(parents=True)
 
     def page(self, control: str, *, tier: int = 1, status: str = "automated", title: str = "It holds") -> Path:
         path = self.repo.controls / f"{control}.md"
@@ -57,7 +57,7 @@ class Checkout:
     def test(self, control: str, body: str, *, name: str = "claim", mark: str = "") -> Path:
         """A module of tests of one control."""
         slug = control.lower().replace("-", "_")
-        path = self.repo.root / "tests" / "host" / f"test_{slug}_{name}.py"
+        path = self.repo.suite / f"test_{slug}_{name}.py"
         head = HEAD.format(control=control)
         path.write_text(f"{head}\n{mark}{textwrap.dedent(body)}")
         return path

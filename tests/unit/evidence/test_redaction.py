@@ -61,7 +61,7 @@ def credentials(value: Any) -> list[str]:
     return found
 
 
-FILES = sorted([*CHECKOUT.recorded.rglob("*.json"), *CHECKOUT.sabotages.glob("*.json")])
+FILES = sorted([*CHECKOUT.recorded.rglob("*.json"), *CHECKOUT.sabotages.rglob("*.json")])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: CHECKOUT.shown(path))
