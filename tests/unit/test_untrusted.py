@@ -8,7 +8,7 @@ import pytest
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.parsing import boolean, get, integer, legible, mapping, number, rows, sequence, size, text, texts
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 Reader = Callable[[object, str], object]
 

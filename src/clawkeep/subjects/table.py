@@ -25,6 +25,7 @@ from clawkeep.subjects.host.account import Accounts
 from clawkeep.subjects.host.audit import Audit
 from clawkeep.subjects.host.clock import Clock
 from clawkeep.subjects.host.emergency import Emergency
+from clawkeep.subjects.host.host_egress import HostEgress
 from clawkeep.subjects.host.instance import Instance
 from clawkeep.subjects.host.kernel import Kernel
 from clawkeep.subjects.host.killplan import KillPlan
@@ -39,7 +40,6 @@ from clawkeep.subjects.network.bypass import Bypass
 from clawkeep.subjects.network.changes import FirewallChanges
 from clawkeep.subjects.network.docker_user import DockerUser
 from clawkeep.subjects.network.firewall import Firewall
-from clawkeep.subjects.network.host_egress import HostEgress
 from clawkeep.subjects.network.listeners import Listeners
 from clawkeep.subjects.network.metadata import HostMetadata
 from clawkeep.subjects.network.neighbour import Neighbour

@@ -3,7 +3,7 @@
 import pytest
 
 from clawkeep.register.tiers import Tier
-from clawkeep.subjects.network.host_egress import HostEgress
+from clawkeep.subjects.host.host_egress import HostEgress
 
 pytestmark = pytest.mark.control("EGR-06")
 

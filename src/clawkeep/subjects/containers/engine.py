@@ -11,8 +11,8 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, number, rows, text, texts
-from clawkeep.subjects.host.systemd import units
 from clawkeep.subjects.network.bindings import LIVE, of_inspect
+from clawkeep.subjects.systemd import units
 
 RESTART = "systemctl restart docker"
 NETWORK_DAEMONS = ("containerd", "dockerd", "podman")

@@ -9,7 +9,7 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, mapping, rows, text, texts
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 NO_SHELL = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 DENIED = ("EACCES", "EPERM", "EROFS")

@@ -9,7 +9,7 @@ from typing import Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import legible
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 UNIT = "chrony.service"
 LOCAL = "7F7F0101"  # chrony's own clock, as a reference

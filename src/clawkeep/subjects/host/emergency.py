@@ -10,7 +10,7 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, rows, sequence, text, texts
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
 SEAL = "clawkeep-breakglass-seal.service"

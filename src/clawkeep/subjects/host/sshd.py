@@ -11,7 +11,7 @@ from typing import Self
 from clawkeep.base.verdict import NotApplicable, Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import legible, mapping, number, rows, text
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 # setting -> (values that keep to the promise, what is wrong otherwise)
 KEY_ONLY: Mapping[str, tuple[str, str]] = {

@@ -11,7 +11,7 @@ from clawkeep.base.verdict import Unmeasured
 from clawkeep.collector.logs import SPOOL, UNITS
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import integer, mapping, rows, text, texts
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 SENDERS = ("omfwd", "omrelp", "omprog", "omhttp", "omkafka", "omelasticsearch")  # whatever could carry records away
 SENDER = "/usr/local/sbin/clawkeep-log-send"

@@ -11,8 +11,8 @@ from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import legible
 from clawkeep.netfilter.model import Table, read_tables
 from clawkeep.netfilter.xtables import read_save
-from clawkeep.subjects.host.systemd import units
 from clawkeep.subjects.network.ruleset import FAMILY, NAME, Ruleset
+from clawkeep.subjects.systemd import units
 
 CHAIN = "CLAWKEEP"
 TOOL = "/usr/local/sbin/clawkeep-firewall"

@@ -10,7 +10,7 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, texts
-from clawkeep.subjects.host.systemd import units
+from clawkeep.subjects.systemd import units
 
 # The decision of the proxy, in its order: an allow that comes earlier decides first. An address list may have any name.
 DECISION = (
