@@ -118,7 +118,7 @@ def canary(rec: Recorder) -> Dict[str, Any]:
     `{"agent": {"nonce", "tried": why it could not be | "", "names": {name: [uids]}}, "root": the same}`.
     """
     uid = int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000))
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     inside = "/proc/%d/root/home/node/.openclaw/workspace" % pid
     outside = VOLUMES + "/openclaw-workspace/_data"
     found = {}
@@ -291,7 +291,7 @@ def kmsg(text: str) -> str:
 
 def inside(rec: Recorder, argv: List[str]) -> str:
     """Run a command in the agent's network; empty when it could be run, for it is meant to be refused."""
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     if not pid:
         return "no agent's container runs"
     try:
@@ -303,7 +303,7 @@ def inside(rec: Recorder, argv: List[str]) -> str:
 
 def openclaw(rec: Recorder, word: str) -> str:
     """Have the gateway's process say the word on its own output, which only the engine can write down."""
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     try:
         with open("/proc/%d/fd/1" % pid, "w", encoding="ascii") as file:
             file.write('{"message":"clawkeep-mark %s"}\n' % word)

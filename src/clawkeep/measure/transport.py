@@ -35,6 +35,7 @@ HOST_LIMIT = 480
 ASK_LIMIT = 60  # seconds for one further command
 SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment variable: ssh options that win over the inventory's
 SOURCES = Path(__file__).parents[2]
+SHARED = ("__init__.py", "agents.py")  # what the collector imports of the host programs
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start
 
 # Runs on the host. It announces itself before anything is sent (a shell's greeting comes earlier and is dropped, and a
@@ -188,8 +189,9 @@ def collector() -> bytes:
 
 
 def _travelling() -> list[Path]:
-    package = SOURCES / "clawkeep"
-    return [package / "__init__.py", *sorted((package / "collector").rglob("*.py"))]
+    package, shared = SOURCES / "clawkeep", SOURCES / "clawkeep_host"
+    own = [package / "__init__.py", *sorted((package / "collector").rglob("*.py"))]
+    return [*own, *(shared / name for name in SHARED)]
 
 
 def connections(inventory: Inventory, config: Path) -> dict[str, Connection]:

@@ -20,6 +20,7 @@ from clawkeep.collector.experiments import bypass, names
 from clawkeep.collector.experiments.bypass_cases import listed
 from clawkeep.collector.experiments.connects import Connect, connect_all
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 SOCKETS = ("ss", "-Hltnup")
@@ -62,7 +63,8 @@ HEALTHZ = "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 def collect(rec: Recorder) -> None:
     """Record listeners, container addresses and the outcome of every probe, with the counters around the probes."""
     host = _host_addresses(rec)
-    running = [_seen(container) for container in docker.running(rec)]
+    known = docker.agent_names(rec)
+    running = [_seen(container, name_of(container) in known) for container in docker.running(rec)]
     listening = _listeners(rec, running)
     reach: Dict[str, Any] = {"host": [], "containers": running}
 
@@ -98,7 +100,7 @@ def _together(jobs: Sequence[Callable[[], Any]]) -> None:
         raise problems[0]
 
 
-def _seen(container: Dict[str, Any]) -> Dict[str, Any]:
+def _seen(container: Dict[str, Any], agent: bool) -> Dict[str, Any]:
     """What the probes need of an inspected container: nothing of its environment or command."""
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
     addresses = [
@@ -113,7 +115,7 @@ def _seen(container: Dict[str, Any]) -> Dict[str, Any]:
         "id": str(container.get("Id")),
         "pid": int(container["State"]["Pid"]),
         "image": image,
-        "agent": docker.is_agent(container) or "openclaw" in image,
+        "agent": agent,
         "host_network": namespaces.same_network(int(container["State"]["Pid"])),
         "addresses": addresses,
     }

@@ -13,6 +13,7 @@ from typing import Any, Dict, List
 
 from clawkeep.collector import docker
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 SYSCALLS = {  # unshare, keyctl, bpf, mount, umount2, getpid
     "x86_64": (272, 250, 321, 165, 166, 39),
@@ -213,5 +214,5 @@ def probe(rec: Recorder, container: str, uid: int, nonce: str) -> Dict[str, Any]
 def collect(rec: Recorder, nonce: str) -> None:
     """Record the probe's findings for every running agent container."""
     uid = docker.service_uid(rec)
-    agents = [docker.name_of(one) for one in docker.running(rec) if docker.is_agent(one)]
+    agents = [name_of(one) for one in docker.agents(rec)]
     rec.note("inside-probe", {name: probe(rec, name, uid, nonce) for name in agents})

@@ -25,6 +25,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from clawkeep.collector import docker, namespaces, web
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 PROVIDER, MODEL = "clawkeep", "probe"
 AGENTS_MOST = 4  # agents that are asked; a gateway with more says so
@@ -123,7 +124,7 @@ def collect(rec: Recorder) -> None:
     if not rec.parameters.get("turns", True):
         rec.note("turn-marks", {})
         return
-    agents = [(one, web.port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
+    agents = [(one, web.port_of(one)) for one in docker.agents(rec)]
     found, sent = [], {}
     for container, port in agents:
         if not port:
@@ -140,7 +141,7 @@ def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[s
     pid = int(container["State"]["Pid"])
     token = web.environment(container).get(web.VARIABLE, "")
     set_up = settings(pid)
-    found: Dict[str, Any] = {"name": docker.name_of(container), "settings": set_up, "turns": [], "tried": ""}
+    found: Dict[str, Any] = {"name": name_of(container), "settings": set_up, "turns": [], "tried": ""}
     since = int(time.time() * 1000)
     asked = Asked(state(container, pid), docker.service_uid(rec), since)
     try:
