@@ -92,7 +92,8 @@ LITERAL = re.compile(
 )
 DEFINED = (
     "src/clawkeep_host/addresses.py",
-    "src/clawkeep/collector/experiments/bypass_cases.py",  # ways to write them
+    "src/clawkeep/collector/experiments/bypass_cases.py",  # ways to write them, and
+    "src/clawkeep/collector/experiments/egress.py",  # other spellings
     "src/clawkeep/lab/",  # the world around the host, which plays the other side
 )
 
