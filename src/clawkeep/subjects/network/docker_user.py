@@ -16,6 +16,7 @@ from clawkeep.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Address, Packet
 from clawkeep.netfilter.patterns import Span, leaves
 from clawkeep.netfilter.steps import Match, Verdict
 from clawkeep.netfilter.travel import DROP, End, Traveller
+from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.representatives import FUTURE_NIC, OUTSIDE, UNASSIGNED
 from clawkeep.subjects.network.ruleset import Ruleset
 from clawkeep_host.addresses import METADATA, PLATFORM
@@ -51,7 +52,7 @@ class DockerUser:
                 raise Unmeasured(f"{tool}-save does not show all rules here: {said.strip().splitlines()[0]}")
         with legible("what Docker says of itself and its containers"):
             driver = (host.inside.json("docker-info").get("FirewallBackend") or {}).get("Driver") or "iptables"
-            containers = host.inside.json("docker-containers")
+            containers = host.subject(Inspected).containers
             published = frozenset(entry for container in containers for entry in _published(container))
         return cls(str(driver).split("+")[0], host.subject(Ruleset), published)
 
