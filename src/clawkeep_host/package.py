@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 
-from clawkeep_host.version import sources, version
+from clawkeep_host.version import sources
+from clawkeep_host.version import version as current
 
 ARCHIVE = "/usr/local/lib/clawkeep/clawkeep_host.zip"
 FOLDER = "/usr/local/sbin"
@@ -50,10 +51,10 @@ def archive() -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as made:
         for name, content in sorted(sources().items()):
             made.writestr(zipfile.ZipInfo(name), content)
-        made.comment = version().encode()
+        made.comment = current().encode()
     return buffer.getvalue()
 
 
-def wrapper(program: str, *, archive: str = ARCHIVE) -> str:
-    """The text of FOLDER/PROGRAM; raises KeyError for a program that there is not."""
-    return WRAPPER.format(program=program, version=version(), module=PROGRAMS[program], archive=archive)
+def wrapper(program: str, *, archive: str = ARCHIVE, version: str | None = None) -> str:
+    """The text of FOLDER/PROGRAM, of this version unless told another; raises KeyError for an unknown program."""
+    return WRAPPER.format(program=program, version=version or current(), module=PROGRAMS[program], archive=archive)

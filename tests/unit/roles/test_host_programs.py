@@ -19,6 +19,7 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleLookupError
 
+from clawkeep.subjects.host import audit
 from clawkeep_host import package
 from clawkeep_host.version import version
 
@@ -151,7 +152,7 @@ def test_a_checkout_without_the_package_is_told(lookup: ModuleType, tmp_path: Pa
 def changed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {**package.sources(), "clawkeep_host/more.py": b""}
     monkeypatch.setattr(package, "sources", lambda: files)
-    monkeypatch.setattr(package, "version", lambda: "0.1.0+0123456789abcdef")
+    monkeypatch.setattr(package, "current", lambda: "0.1.0+0123456789abcdef")
 
 
 def test_another_archive_makes_every_wrapper_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +195,7 @@ PLAY = """
   tasks:
     - name: Install the daemon
       notify: Start the daemon anew
-      tags: [BGL-05]
+      tags: [LOG-05]
       block:
         - name: Install the daemon
           ansible.builtin.import_role: {name: host_programs, tasks_from: programs}
@@ -238,8 +239,8 @@ def test_a_dry_run_on_a_fresh_host_tells_and_writes_nothing(run: SimpleNamespace
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the programs are root's, and only root can give a file to root")
 def test_each_tag_brings_what_it_needs_and_a_daemon_starts_anew_with_its_archive(run: SimpleNamespace) -> None:
-    assert run.play("--tags", "BGL-05") == (3, True)
-    assert run.play() == (1, False)
+    assert run.play("--tags", "VPN-01") == (3, False)
+    assert run.play("--tags", "BGL-05") == (1, True)
     modes = {
         path.name: (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o7777)
         for path in (*run.root.glob("lib/*"), *run.root.glob("lib/*/*"), *run.root.glob("sbin/*"))
@@ -255,3 +256,9 @@ def test_each_tag_brings_what_it_needs_and_a_daemon_starts_anew_with_its_archive
         path.write_text(path.read_text(encoding="utf-8").replace(version(), "0.1.0+00"), encoding="utf-8")
     assert run.play() == (2, True)
     assert run.play() == (0, False)
+
+
+def test_audit_watches_the_archive_as_it_watches_the_wrappers() -> None:
+    own = read(ROOT / "roles/audit/vars/main.yml")["__audit_watched"]["clawkeep-own"]
+    assert {package.FOLDER, audit.PROGRAMS} <= set(own)
+    assert Path(package.ARCHIVE).parent == Path(audit.PROGRAMS)
