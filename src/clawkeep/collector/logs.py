@@ -45,6 +45,7 @@ PLACES = (
         "/usr/sbin/runc",
         "/etc/clawkeep",
         "/usr/local/sbin",
+        "/usr/local/lib/clawkeep",
     ),
     *("/etc/systemd", "/etc/audit", "/root", "/run/docker.sock", VOLUMES),
 )
