@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -372,7 +373,7 @@ def test_a_second_name_of_somebody_elses_file_is_neither_given_away_nor_changed(
     os.link(host, tree / "mine", follow_symlinks=False)
     before = host.lstat()
     for entry in at(tree, "mine"):
-        for change in (lambda entry=entry: entry.give(1000, 1000), lambda entry=entry: entry.limit(0o600, 1000)):
+        for change in (partial(entry.give, 1000, 1000), partial(entry.limit, 0o600, 1000)):
             with pytest.raises(Refusal, match=r"^mine is a file of uid 0 that has another name too$"):
                 change()
     assert (host.lstat().st_uid, host.lstat().st_mode) == (0, before.st_mode)
