@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import itertools
 import os
 import stat
@@ -110,7 +111,7 @@ class Entry:
         """Whether it is a symbolic link."""
         return stat.S_ISLNK(self.status.st_mode)
 
-    @property
+    @functools.cached_property
     def mounted(self) -> bool:
         """Whether something is mounted here, so that this entry does not lie on the root's mount."""
         return _mount(self.descriptor) != self.mount
@@ -149,8 +150,9 @@ class Walk:
     any length are reached and nothing outside is. The root's own path is the caller's to trust. A mount below the root
     is an entry and is not entered. What vanishes before it is looked at is no entry.
 
-    `left_out` names what else was not looked at (at a bound, or for an error of the system); `complete` says, once the
-    walk has ended, that there was nothing of the kind. Iterate once. Raises OSError when the root is no folder.
+    `left_out` has path and reason of what else was not looked at (a bound, an error of the system), as far as TOLD;
+    `omitted` counts it. `complete` says, once the walk has ended, that there was nothing of the kind. Iterate once;
+    raises OSError when the root is no folder.
     """
 
     def __init__(
@@ -161,9 +163,9 @@ class Walk:
         self.entries = entries
         self.depth = depth
         self.enter_mounts = enter_mounts
-        self.left_out: list[str] = []
+        self.left_out: list[tuple[str, str]] = []
+        self.omitted = 0
         self.complete = False
-        self._omitted = 0
         self._listed = 0
 
     def __iter__(self) -> Iterator[Entry]:
@@ -197,20 +199,15 @@ class Walk:
                     os.close(pinned)
                 if content is not None:
                     stack.append((content[0], "" if path == "." else f"{path}/", iter(content[1])))
-            self.complete = not self._omitted
+            self.complete = not self.omitted
         finally:
             for folder, _, _ in stack:
                 os.close(folder)
 
-    @property
-    def omitted(self) -> int:
-        """How much was left out; `left_out` names the first of it."""
-        return self._omitted
-
     def _content(self, entry: Entry, depth: int) -> tuple[int, list[str]] | None:
         """A folder's descriptor and the names in it; None when it is not entered."""
         if depth > self.depth:
-            self._leave_out(entry.path, f"lies deeper than {self.depth} folders")
+            self._leave_out(entry.path, f"it lies deeper than {self.depth} folders")
             return None
         try:
             if entry.mounted and not self.enter_mounts:
@@ -228,7 +225,7 @@ class Walk:
             self._leave_out(entry.path, problem)
             return None
         if len(names) > room:
-            self._leave_out(entry.path, f"holds more than the {self.entries} entries that are looked at")
+            self._leave_out(entry.path, f"the tree has more than the {self.entries} entries that are looked at")
             names.pop()
         self._listed += len(names)
         return folder, sorted(names)
@@ -236,9 +233,9 @@ class Walk:
     def _leave_out(self, path: str, why: str | OSError) -> None:
         if isinstance(why, FileNotFoundError):
             return
-        self._omitted += 1
+        self.omitted += 1
         if len(self.left_out) < TOLD:
-            self.left_out.append(f"{path}: {why.strerror if isinstance(why, OSError) else why}")
+            self.left_out.append((path, (why.strerror or str(why)) if isinstance(why, OSError) else why))
 
 
 def _mount(descriptor: int) -> str:
