@@ -16,7 +16,11 @@ from clawkeep_host.version import version
 
 OVERDUE = 124  # the status of a command that was ended at its time limit, as `timeout` has it
 MISSING = 127  # and of one that could not be started, as a shell has it
+INTERRUPTED = 130  # and of a program that was interrupted, too
 SECONDS = 60.0
+LAST_WORDS = 5.0  # seconds that a killed command gets to let go of its pipes
+# Debian's `su` keeps the caller's PATH, which is without these: nft and systemctl would not be found.
+FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 class Refusal(Exception):
@@ -54,11 +58,14 @@ class Done:
 def attempt(*argv: str, stdin: str = "", seconds: float = SECONDS) -> Done:
     """Run a command and tell how it ended; never raises for what the command does.
 
-    At the time limit the whole process group is killed, so that no grandchild goes on holding the pipes.
+    At the time limit the whole process group is killed. What left the group and still holds the pipes, or hangs in the
+    kernel where no signal reaches it, is not waited for. Tools of administration are found whatever the caller's PATH.
     """
+    path = os.pathsep.join((os.environ.get("PATH") or os.defpath, *FOLDERS))
     try:
         process = subprocess.Popen(
             argv,
+            env={**os.environ, "PATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -72,9 +79,20 @@ def attempt(*argv: str, stdin: str = "", seconds: float = SECONDS) -> Done:
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
+        out, err = _last_words(process)
         status = OVERDUE
     return Done(argv, status, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    try:
+        return process.communicate(timeout=LAST_WORDS)
+    except subprocess.TimeoutExpired as overdue:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        return overdue.stdout or b"", overdue.stderr or b""
 
 
 def run(*argv: str, stdin: str = "", seconds: float = SECONDS) -> str:
@@ -115,4 +133,7 @@ def conclude(program: str, action: Callable[[], int | None]) -> NoReturn:
     except (OSError, subprocess.SubprocessError) as problem:
         print(f"{program}: {problem}", file=sys.stderr)
         status = 1
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        status = INTERRUPTED
     sys.exit(status)

@@ -11,13 +11,16 @@ from clawkeep_host.command import Refusal
 
 SOCKET = "/run/docker.sock"
 SECONDS = 20.0
-LIMIT = (
-    256 << 20
-)  # bytes of one answer: far more than a busy host's longest, and an end for what has none
+LIMIT = 256 << 20  # bytes of one answer: far more than a busy host's longest, and an end for what has none
 
 
 class EngineError(Refusal):
-    """The engine refused, or did not answer."""
+    """The engine refused with the HTTP status `code`, or did not answer (None)."""
+
+    def __init__(self, sentence: str, code: int | None = None) -> None:
+        """Keep the sentence and the code; the program's own exit status is 1."""
+        super().__init__(sentence)
+        self.code = code
 
 
 class _Connection(http.client.HTTPConnection):
@@ -39,19 +42,23 @@ def ask(
     *,
     seconds: float = SECONDS,
     engine: str = SOCKET,
+    limit: int = LIMIT,
 ) -> bytes:
-    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx, 5xx and silence."""
+    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx, 5xx and silence.
+
+    `seconds` is the silence that is borne, not the length of the answer; what is beyond `limit` bytes is left unread.
+    """
     connection = _Connection(engine, seconds)
     try:
         text = json.dumps(body) if body is not None else None
         connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
         answer = connection.getresponse()
-        content = answer.read(LIMIT)
+        content = answer.read(limit)
     except (OSError, http.client.HTTPException) as trouble:
         raise EngineError(f"Docker does not answer: {trouble}") from trouble
     finally:
         connection.close()
     if answer.status >= 400:
         what = f"{method} {path.partition('?')[0]}"
-        raise EngineError(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}")
+        raise EngineError(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}", answer.status)
     return content
