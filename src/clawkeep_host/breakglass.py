@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Open the emergency account for a stated number of minutes, loudly, and close it with every session in it.
 
     clawkeep-breakglass open --minutes 30 --reason "why"
@@ -8,7 +7,8 @@
 Sealed, the account is locked and expired, sshd admits nobody by its name and reads no key for it, and the firewall has
 no rule for it. Opening changes these in the order timer, alarm, account, sshd, firewall: what fails half-way is closed
 at once, and nothing opens before what closes it is armed and before somebody is told. The firewall's opening also ends
-in the kernel by itself. `enforce` closes what is past its end, `seal` closes without a word (at boot).
+in the kernel by itself. What cannot be closed is told, and tried again every minute. `enforce` closes what is past its
+end, `seal` closes without a word (at boot).
 
 Exit status: 0 done, 1 refused or failed (one sentence on stderr).
 """

@@ -54,6 +54,8 @@ def ask(
         connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
         answer = connection.getresponse()
         content = answer.read(limit)
+        if len(content) < limit and answer.length:
+            raise http.client.IncompleteRead(content, answer.length)
     except (OSError, http.client.HTTPException) as trouble:
         raise EngineError(f"Docker does not answer: {trouble}") from trouble
     finally:
