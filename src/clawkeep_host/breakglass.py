@@ -178,7 +178,7 @@ def open_(given: argparse.Namespace) -> None:
 def processes(uid: int) -> list[int]:
     """The processes of which the account is the real, effective or saved user.
 
-    The owner of /proc/PID does not tell: it is root for a process that cannot be dumped, and any may make itself one.
+    The owner of /proc/PID is the effective one alone, which a setuid program that the account left running changed.
     """
     found = []
     for entry in PROC.iterdir():
