@@ -436,6 +436,8 @@ def _release(settings: Settings, steps: Steps) -> dict[str, Any]:
         if not _removed(steps, FLAG):
             return stays
     for identity, policy in memory.restart.items():
+        if _stopped_again(steps, FLAG):
+            return stays
         words = f"{policy.get('Name')}:{policy.get('MaximumRetryCount') or ''}".rstrip(":")
         steps.attempt(
             f"container {identity[:12]} did not get its restart policy {words} back",
@@ -443,15 +445,22 @@ def _release(settings: Settings, steps: Steps) -> dict[str, Any]:
             identity,
             policy,
         )
-    if not _removed(steps, COPY):
+    if _stopped_again(steps, FLAG) or not _removed(steps, COPY) or _stopped_again(steps, FLAG, COPY):
         return stays
     steps.attempt("the network stays cut", command, "nft", "--file", "-", stdin=LIFTED)
     for unit in memory.units:
-        if stop_flag.is_set((FLAG, COPY)):
-            steps.failed(f"{unit} was not started", "the agent was stopped again meanwhile")
-        else:
-            steps.attempt(f"{unit} did not start", command, "systemctl", "restart", unit, seconds=START_SECONDS)
+        if _stopped_again(steps, FLAG, COPY):
+            return stays
+        steps.attempt(f"{unit} did not start", command, "systemctl", "restart", unit, seconds=START_SECONDS)
     return {"stopped": False, "since": memory.since or None, "units": memory.units}
+
+
+def _stopped_again(steps: Steps, *flags: Path) -> bool:
+    """Whether a kill came in between, which does not wait long for a release: the rest is not for this one to do."""
+    stopped = stop_flag.is_set(flags)
+    if stopped:
+        steps.failed("the release was not ended", "the agent was stopped again meanwhile")
+    return stopped
 
 
 def _removed(steps: Steps, flag: Path) -> bool:

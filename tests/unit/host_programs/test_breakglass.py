@@ -731,13 +731,13 @@ table inet clawkeep {
 }
 """
 TRY = """
-import subprocess
+import subprocess, sys
 from clawkeep_host import breakglass
 def show():
     argv = ["nft", "list", "table", "inet", "clawkeep"]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 breakglass.shut_out()  # there is no table yet
-subprocess.run(["nft", "--file", "policy.nft"], check=True)
+subprocess.run(["nft", "--file", sys.argv[1]], check=True)
 before = show()
 breakglass.let_in(60)
 opened = show()
@@ -754,9 +754,9 @@ def test_the_firewalls_opening_is_made_and_taken_away(tmp_path: Path) -> None:
     """In a network namespace of its own, with the real nft."""
     (tmp_path / "policy.nft").write_text(POLICY)
     (tmp_path / "try.py").write_text(TRY)
-    argv = ["unshare", "--net", sys.executable, "-B", "try.py"]
-    env = {**os.environ, "PYTHONPATH": str(Path(breakglass.__file__).parents[1])}
-    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    argv = ["unshare", "--net", sys.executable, "-B", str(tmp_path / "try.py"), str(tmp_path / "policy.nft")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.stdout == "seen\n", done.stderr
 
 

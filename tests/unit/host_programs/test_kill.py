@@ -746,7 +746,11 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 
 
 @pytest.mark.parametrize("word", ["pause", "json", "top", "update", "kill"])
-@pytest.mark.parametrize("trouble", [SILENCE, refusal(500), KeyError("State"), ValueError("no JSON")], ids=repr)
+@pytest.mark.parametrize(
+    "trouble",
+    [SILENCE, refusal(500), KeyError("State"), ValueError("no JSON")],
+    ids=["silence", "refusal", "odd answer", "no JSON"],
+)
 def test_one_container_that_resists_costs_no_other(host: Host, word: str, trouble: Exception) -> None:
     """An engine that hangs at one container (its shim is dead) still answers for the others."""
     host.engine.containers += [Fake("task", TASK, role="task")]
@@ -868,7 +872,11 @@ def test_an_interrupted_kill_is_logged(host: Host) -> None:
 # --- the network ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("odd", ["a" * 16, "a/b", 'a"b', "a\\b", "a*", "a:b", "a b", ""])
+@pytest.mark.parametrize(
+    "odd",
+    ["a" * 16, "a/b", 'a"b', "a\\b", "a*", "a:b", "a b", ""],
+    ids=["long", "slash", "quote", "backslash", "star", "colon", "blank", "empty"],
+)
 def test_a_name_that_no_interface_can_have_costs_no_other_bridge(host: Host, odd: str) -> None:
     """One such name and the packet filter would refuse all of them."""
     with pytest.raises(Refusal) as refused:
@@ -1115,16 +1123,43 @@ def test_every_step_of_a_release_is_tried(host: Host) -> None:
     assert answer["units"] == ["a.service", "gateway.service"]
 
 
-@pytest.mark.parametrize("flag", ["FLAG", "COPY"])
-def test_a_kill_during_a_release_is_not_undone_by_it(host: Host, flag: str) -> None:
-    """A kill does not wait long for a release that starts units; what it has not started yet it leaves alone."""
-    stop_flag.write(kill.FLAG, Memory("x", [], {}, ["a.service", "b.service", "c.service"]))
-    host.then["systemctl restart a.service"] = lambda: stop_flag.write(getattr(kill, flag), Memory("y"))
-    _, failures = kill.release(host.settings)
-    assert host.done == ["lift", "systemctl restart a.service"]
-    assert failures == [
-        f"{unit} was not started: the agent was stopped again meanwhile" for unit in ("b.service", "c.service")
-    ]
+@pytest.mark.parametrize(
+    ("during", "flag", "done"),
+    [
+        ("update one always", "FLAG", 1),
+        ("update two always", "FLAG", 2),
+        ("lift", "FLAG", 3),
+        ("lift", "COPY", 3),
+        ("systemctl restart a.service", "FLAG", 4),
+        ("systemctl restart a.service", "COPY", 4),
+    ],
+)
+def test_a_kill_during_a_release_is_not_undone_by_it(host: Host, during: str, flag: str, done: int) -> None:
+    """A kill does not wait long for a release, which may start units for minutes."""
+    host.engine.containers = [Fake("one", AGENT), Fake("two", TASK)]
+    always = {"Name": "always"}
+    stop_flag.write(kill.FLAG, Memory("x", [], {AGENT: always, TASK: always}, ["a.service", "b.service"]))
+    host.then[during] = lambda: stop_flag.write(getattr(kill, flag), Memory("y"))
+    answer, failures = kill.release(host.settings)
+    assert host.done == ["update one always", "update two always", "lift", "systemctl restart a.service"][:done]
+    assert failures == ["the release was not ended: the agent was stopped again meanwhile"]
+    assert answer == {"stopped": True, "since": "x", "units": []}
+
+
+def test_a_kill_while_the_copy_goes_keeps_the_network_cut(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill.kill(host.settings)
+    really = stop_flag.remove
+
+    def remove(flag: Path) -> None:
+        really(flag)
+        if flag == kill.COPY:
+            stop_flag.write(kill.COPY, Memory("y"))
+
+    monkeypatch.setattr(stop_flag, "remove", remove)
+    host.done.clear()
+    answer, _ = kill.release(host.settings)
+    assert answer["stopped"] is True
+    assert host.done == ["update openclaw on-failure"]
 
 
 @pytest.mark.parametrize("text", ["", "not JSON"])

@@ -73,7 +73,9 @@ def test_a_folder_that_two_make_at_once_is_made_once(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", '"word"', "{", "{}", '{"restart": 3}', '{"since": null}', "\xff"], ids=repr
+    "text",
+    ["", "null", "[]", '"word"', "{", "{}", '{"restart": 3}', '{"since": null}', "\xff"],
+    ids=["empty", "null", "list", "string", "cut off", "object", "odd policies", "no time", "no text"],
 )
 def test_a_flag_that_says_nothing_is_empty_and_still_one(flag: Path, text: str) -> None:
     flag.parent.mkdir(parents=True)
