@@ -302,7 +302,10 @@ class Web:
         found = [f"default credentials are answered {one}" for one in tried if 200 <= one < 400]
         if not found and (not tried or set(tried) != {401}):
             raise Unmeasured(f"logins with default credentials are answered {tried}: they were not judged")
-        for scheme in texts(self.gate.get("schemes"), "the gate's hash schemes"):
+        schemes = texts(self.gate.get("schemes"), "the gate's hash schemes")
+        if integer(self.gate.get("users"), "the count of the gate's users") and not schemes:
+            raise Unmeasured("the gate has users and names no scheme of their hashes")
+        for scheme in schemes:
             name, *numbers = scheme.split("$")
             cost = tuple(int(one) for one in numbers if one.isdecimal())
             if (
@@ -326,11 +329,12 @@ class Web:
             if value > most:
                 found.append(f"the gate's {name} limit is {value} s, not {most} s at most")
         for row in rows(self.gate.get("sessions"), "the gate's sessions"):
-            age = row.get("age")
-            if not isinstance(age, int | float):
-                raise Unmeasured("the age of a session is not recorded")
-            if age > absolute_minutes * 60:
-                found.append(f"a session is {age:.0f} s old")
+            for name, most, said in (("age", absolute_minutes * 60, "old"), ("unused", idle_minutes * 60, "unused")):
+                seconds = row.get(name)
+                if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+                    raise Unmeasured(f"how long a session is {said} is not recorded")
+                if seconds > most:
+                    found.append(f"a live session is {seconds:.0f} s {said}, {most} s are the most")
         return found
 
     def immortal_sessions(self) -> list[str]:

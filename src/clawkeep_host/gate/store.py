@@ -330,6 +330,9 @@ class Store:
             return db.execute("DELETE FROM sessions WHERE user = ?", (user,)).rowcount
 
     def rows(self) -> list[tuple[str, float, float, float]]:
-        """User, created, used and ends of every session that is kept."""
+        """User, created, used and end of every live session; those that have ended may be kept for a while."""
+        now, idle, absolute = self._clock(), self._settings.idle, self._settings.absolute
         with self._lock:
-            return list(self._db.execute("SELECT user, created, used, ends FROM sessions ORDER BY created"))
+            rows = self._db.execute("SELECT user, created, used, ends FROM sessions ORDER BY created").fetchall()
+        found = [(user, created, used, min(ends, created + absolute)) for user, created, used, ends in rows]
+        return [row for row in found if row[1] <= now < row[3] and row[2] <= now < row[2] + idle]

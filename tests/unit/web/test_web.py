@@ -127,7 +127,8 @@ def report() -> World:
         },
         "schemes": ["scrypt$15$8$3"],
         "password_least": 14,
-        "sessions": [{"age": 60.0}],
+        "sessions": [{"age": 28800.0, "unused": 1800.0}],
+        "users": 1,
     }
 
 
@@ -312,7 +313,8 @@ def test_settings_that_are_none_are_not_measured(text: str) -> None:
     [
         ("limits", {"settings": {"idle": 1800, "absolute": 28801}}),
         ("limits", {"settings": {"idle": 1801, "absolute": 28800}}),
-        ("limits", {"sessions": [{"age": 30000.0}]}),
+        ("limits", {"sessions": [{"age": 28801, "unused": 0.0}]}),
+        ("limits", {"sessions": [{"age": 27000.0, "unused": 1800.1}]}),
         ("accounts", {"schemes": ["scrypt$15$8$3", "other"]}),
         ("accounts", {"schemes": ["scrypt$10$8$1"]}),
         ("accounts", {"password_least": 8}),
@@ -320,6 +322,25 @@ def test_settings_that_are_none_are_not_measured(text: str) -> None:
 )
 def test_a_lax_gate_is_told(check: str, gate: World) -> None:
     assert len(CHECKS[check](evidence(good(), gate=report() | gate).subject(Web))) == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "gate"),
+    [
+        ("limits", {"sessions": [{"age": 60.0}]}),
+        ("limits", {"sessions": [{"unused": 60.0}]}),
+        ("limits", {"sessions": [{"age": True, "unused": 0.0}]}),
+        ("accounts", {"users": 3, "schemes": []}),
+        ("accounts", {"users": None}),
+    ],
+)
+def test_what_the_gate_does_not_say_is_not_measured(check: str, gate: World) -> None:
+    with pytest.raises(Unmeasured):
+        CHECKS[check](evidence(good(), gate=report() | gate).subject(Web))
+
+
+def test_a_gate_without_users_has_no_hashes() -> None:
+    assert CHECKS["accounts"](evidence(good(), gate=report() | {"users": 0, "schemes": []}).subject(Web)) == []
 
 
 @pytest.mark.parametrize(

@@ -591,24 +591,54 @@ def test_sessions_are_closed_one_by_one_by_user_or_all(store: Store) -> None:
     assert store.rows() == []
 
 
-def test_sessions_that_have_ended_are_forgotten(store: Store, clock: Clock) -> None:
-    began = clock.now
+def kept(path: Path) -> list[str]:
+    with sqlite3.connect(path) as db:
+        return [user for (user,) in db.execute("SELECT user FROM sessions ORDER BY created, user")]
+
+
+def test_sessions_that_have_ended_are_forgotten(tmp_path: Path, store: Store, clock: Clock) -> None:
+    path, began = tmp_path / "gate.sqlite", clock.now
     store.open("anna", 5)
-    store.open("anna", 28800)
+    store.open("anne", 28800)
     clock.now += 4
     token = store.open("bert", 28800)
-    assert [user for user, *_ in store.rows()] == ["anna", "anna", "bert"]
+    assert kept(path) == ["anna", "anne", "bert"]
     clock.now += 1
     store.open("carl", 28800)
-    assert [user for user, *_ in store.rows()] == ["anna", "bert", "carl"]
+    assert kept(path) == ["anne", "bert", "carl"]
     clock.now = began + SETTINGS.idle
     assert store.session(token)
-    store.open("dora", 28800)
-    assert store.rows() == [
-        ("bert", began + 4, began + 1800, began + 28804),
-        ("carl", began + 5, began + 5, began + 28805),
-        ("dora", began + 1800, began + 1800, began + 30600),
-    ]
+    store.reserve("dora", ONE)
+    assert kept(path) == ["bert", "carl"]
+
+
+def test_live_sessions_are_listed_with_their_times(store: Store, clock: Clock) -> None:
+    began = clock.now
+    token = store.open("anna", 7200)
+    store.open("bert", 5)
+    clock.now += 4
+    assert store.session(token)
+    anna, bert = ("anna", began, began + 4, began + 7200), ("bert", began, began, began + 5)
+    assert store.rows() == [anna, bert]
+    clock.now += 1
+    assert store.rows() == [anna]
+    clock.now = began + 3 + SETTINGS.idle
+    assert store.rows() == [anna]
+    clock.now += 1  # it has been idle for too long, and nobody has come since
+    assert store.rows() == []
+    clock.now = began + 3  # the clock went back
+    assert store.rows() == [bert]
+    clock.now = began - 1
+    assert store.rows() == []
+
+
+def test_sessions_are_listed_by_the_limits_of_today(tmp_path: Path, store: Store, clock: Clock) -> None:
+    store.open("anna", 28800)
+    shorter = Store(tmp_path / "gate.sqlite", replace(SETTINGS, idle=600, absolute=600), clock)
+    assert shorter.rows() == [("anna", clock.now, clock.now, clock.now + 600)]
+    clock.now += 600
+    assert shorter.rows() == []
+    assert len(store.rows()) == 1
 
 
 def test_owners_addresses_that_are_no_longer_theirs_are_forgotten(tmp_path: Path, store: Store, clock: Clock) -> None:
