@@ -145,6 +145,35 @@ def test_a_change_that_breaks_off_changes_nothing(store: Store) -> None:
     assert store.users() == [("anna", STORED, False)]
 
 
+class Full:
+    """A database on a disk that is full: it refuses one statement once, and may have ended the change by itself."""
+
+    def __init__(self, db: sqlite3.Connection, statement: str, *, ends: bool) -> None:
+        self._db, self._statement, self._ends = db, statement, ends
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._db.in_transaction
+
+    def execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        if statement.startswith(self._statement):
+            self._statement = "never again"
+            if self._ends:
+                self._db.execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._db.execute(statement, values)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("statement", ["COMMIT", "INSERT"])
+def test_a_full_disk_stops_one_change_and_not_those_after_it(store: Store, statement: str, ends: bool) -> None:
+    store._db = Full(store._db, statement, ends=ends)  # type: ignore[assignment]
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        store.open("anna", 600)
+    assert store.rows() == []
+    assert store.session(store.open("anna", 600))
+
+
 # users
 
 
