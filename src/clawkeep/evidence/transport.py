@@ -23,6 +23,7 @@ from testinfra.backend.local import LocalBackend
 from testinfra.backend.ssh import SshBackend
 from testinfra.utils.ansible_runner import AnsibleRunner
 
+import clawkeep_host
 from clawkeep.errors import ClawkeepError
 from clawkeep.evidence.conversation import READY, End, converse
 from clawkeep.evidence.document import SCHEMA
@@ -176,13 +177,20 @@ _REFUSALS = (
 )
 
 
+# What of the host programs' package travels with the collector.
+HOST_MODULES = ("__init__", "redaction", "secret_looks", "secret_names", "secret_settings")
+
+
 def collector() -> bytes:
-    """The collector package as a zip: the same bytes for the same sources."""
-    folder = Path(__file__).parent / "collect"
+    """The collector as a zip, with what it shares with the host programs: the same bytes for the same sources."""
+    folder, shared = Path(__file__).parent / "collect", Path(clawkeep_host.__file__).parent
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.glob("*.py")):
             archive.writestr(zipfile.ZipInfo(f"collect/{path.name}"), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        for name in HOST_MODULES:
+            path = shared / f"{name}.py"
+            archive.writestr(zipfile.ZipInfo(f"clawkeep_host/{name}.py"), path.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
