@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from clawkeep_host import foreign_json
 from clawkeep_host.secret_looks import OPTIONS, REDACTED, RULES, decoded
 from clawkeep_host.secret_names import STRONG, counts, harmless, is_secret_name, lower, weight
 from clawkeep_host.secret_settings import redact_settings
@@ -77,12 +78,12 @@ def _text(text: str, layers: int) -> str:
 def _json(text: str) -> str:
     """A text that is one JSON value, written anew without secrets; itself where there are none, or where it is not."""
     try:
-        value = json.loads(text)
+        value = foreign_json.loads(text)
         clean = redact(value)
         if clean == value:
             return text
         return json.dumps(clean, separators=None if '": ' in text else (",", ":"))
-    except (ValueError, RecursionError):
+    except ValueError:
         return text
 
 

@@ -178,7 +178,10 @@ _REFUSALS = (
 
 
 # What of the host programs' package travels with the collector.
-HOST_MODULES = ("__init__", "redaction", "secret_looks", "secret_names", "secret_settings")
+HOST_MODULES = (
+    *("__init__", "foreign_json", "openclaw_state"),
+    *("redaction", "secret_looks", "secret_names", "secret_settings"),
+)
 
 
 def collector() -> bytes:

@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -ISu
 """Give every record one shape and take secrets out of it, before it leaves the host.
 
 rsyslog (mmexternal, `interface.input="fulljson"`) writes one message a line as JSON and reads one line back:
@@ -10,19 +9,23 @@ cannot be understood gives a record that says so and holds nothing of it: nothin
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import os
 import re
 import socket
 import sys
 from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
-MARK = "[redacted]"
+from clawkeep_host import foreign_json
+from clawkeep_host.command import Parser, conclude
+from clawkeep_host.redaction import redact as clean
+from clawkeep_host.redaction import redact_text
+
+PROGRAM = "clawkeep-log-redact"
 JOURNAL = "file.journal:"  # the tag of what clawkeep-log-journal wrote
-LIMIT = 60_000  # characters of one record's message; the store refuses more than 64 KiB
+LIMIT = 60_000  # characters of one record, as JSON; the store refuses more than 64 KiB
 SOURCES = {
     "clawkeep-openclaw-export": "openclaw",
     "clawkeep-proxy": "proxy",
@@ -43,88 +46,24 @@ SOURCES = {
     "usermod": "auth",
     "passwd": "auth",
     "clawkeep-manifest": "manifest",
+    "clawkeep-breakglass": "emergency",
+    "clawkeep-kill": "emergency",
     "rsyslogd": "log_agent",
 }
-SECRET_NAME = re.compile(
-    r"(?:TOKEN|SECRET|PASSW|API[_-]?KEY|PRIVATE[_-]?KEY|ACCESS[_-]?KEY|CREDENTIAL|COOKIE|AUTHORIZATION)", re.I
-)
-SECRET = re.compile(
-    r"(?P<keep>\b(?:proxy-)?(?:authorization|x-api-key)\\?\"?\s*[:=]\s*\\?\"?(?:bearer\s+|basic\s+)?)[^\s\"'\\,;]+"
-    r"|(?P<cookie>\b(?:set-)?cookie\\?\"?\s*[:=]\s*\\?\"?)[^\"'\\\r\n]+"
-    r"|(?P<name>\b[A-Za-z0-9_-]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API[_-]?KEY|ACCESS[_-]?KEY)[A-Za-z0-9_-]*"
-    r"\\?[\"']?\s*[=:]\s*\\?[\"']?)[^\s\"'\\,;&}]+"
-    r"|(?<=://)(?P<user>[^/\s:@\"']{0,200}:)[^/\s@\"']{1,500}(?=@)"
-    r"|\b[Bb]earer\s+[A-Za-z0-9._~+/=-]{16,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,400}\.[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]*"
-    r"|\$(?:1|2[aby]|5|6|7|y|gy|argon2i?d?)\$[A-Za-z0-9./$=,+-]{13,400}"
-    r"|\bsk-[A-Za-z0-9_-]{16,}|\bA(?:KIA|SIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}"
-    r"|\bgithub_pat_\w{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bAIza[0-9A-Za-z_-]{30,}|\bclawkeep-canary-[0-9a-f]{16,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
-    re.I,
-)
-ENCODED = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,4096}={0,2}(?![A-Za-z0-9+/=_-])")
-HEX_FIELD = re.compile(r"\b(?P<name>proctitle|a\d+|data|cmd)=(?P<hex>(?:[0-9A-F]{2}){12,4096})\b")
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+FIELD_LIMIT = 1000  # characters of a field beside the message
 AUDIT = re.compile(r"\bmsg=audit\((\d+)\.(\d+):(\d+)\)")
-
-
-def plain(text: str) -> str:
-    """`text` without what looks like a secret as it stands."""
-
-    def blank(match: re.Match[str]) -> str:
-        groups = match.groupdict()
-        return (groups["keep"] or groups["cookie"] or groups["name"] or groups["user"] or "") + MARK
-
-    return SECRET.sub(blank, text)
-
-
-def decoded(word: str) -> str | None:
-    """The text that a base64 word holds, standard or for URLs; None when it holds none."""
-    body = word.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        raw = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-        return raw.decode("utf-8")
-    except (binascii.Error, ValueError):
-        return None
-
-
-def redact(text: str) -> str:
-    """`text` without secrets: as they stand, in base64, and in the hex in which the kernel writes command lines."""
-
-    def unhex(match: re.Match[str]) -> str:
-        inner = bytes.fromhex(match["hex"]).decode("utf-8", "replace").replace("\0", " ")
-        clean = plain(inner)
-        return match[0] if clean == inner else f"{match['name']}={json.dumps(clean)}"
-
-    def unbase(match: re.Match[str]) -> str:
-        inner = decoded(match[0])
-        return MARK if inner is not None and plain(inner) != inner else match[0]
-
-    return ENCODED.sub(unbase, plain(HEX_FIELD.sub(unhex, text)))
-
-
-def clean(value: Any, depth: int = 0) -> Any:
-    """A JSON value without secrets: by the name of a key, and by their look."""
-    if depth > 12:
-        return MARK
-    if isinstance(value, dict):
-        return {
-            redact(str(key)): MARK
-            if SECRET_NAME.search(str(key)) and isinstance(item, str) and item
-            else clean(item, depth + 1)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [clean(item, depth + 1) for item in value]
-    return redact(value) if isinstance(value, str) else value
 
 
 def source_of(tag: str, program: str, message: str, fields: dict[str, Any]) -> str:
     """Which of the documented sources a message came from."""
     if tag.startswith("file."):
         return tag[5:].rstrip(":")
-    if fields.get("_TRANSPORT") == "kernel" or program == "kernel":
+    # The journal knows who spoke; a name that a program gives itself counts only where the journal is not asked.
+    transport = fields.get("_TRANSPORT") or program
+    if transport == "kernel":
         return "firewall" if "clawkeep-" in message[:80] and " IN=" in message else "kernel"
-    if program == "audit" or fields.get("_TRANSPORT") == "audit":
+    if transport == "audit":
         return "audit"
     unit = str(fields.get("_SYSTEMD_UNIT", "")).partition(".service")[0]
     return SOURCES.get(unit) or SOURCES.get(program) or "journal"
@@ -134,32 +73,69 @@ def body(text: str) -> dict[str, Any]:
     """`message`, redacted, and `data` where the message is one JSON object."""
     if text.lstrip().startswith("{"):
         try:
-            value = json.loads(text)
+            value = foreign_json.loads(text)
         except ValueError:
             value = None
         if isinstance(value, dict):
             data = clean(value)
             inner = data.get("log", data.get("message", data.get("msg", "")))
             return {"message": inner.rstrip("\n") if isinstance(inner, str) else "", "data": data}
-    return {"message": redact(text)}
+    return {"message": redact_text(text)}
 
 
 def of_journal(line: str) -> dict[str, Any]:
-    """The message that rsyslog would have made of a line of clawkeep-log-journal's; raises ValueError for another one."""
-    entry = json.loads(line)
+    """The message that rsyslog would have made of a line of clawkeep-log-journal's; raises ValueError for another."""
+    entry = foreign_json.loads(line)
     if not isinstance(entry, dict):
         raise ValueError("no record")
-    when = datetime.fromtimestamp(int(entry["at"]) / 1_000_000, timezone.utc).isoformat(timespec="microseconds")
     program = str(entry.get("SYSLOG_IDENTIFIER") or entry.get("_COMM") or "")
     return {
         "msg": entry.get("MESSAGE", ""),
         "programname": program,
         "syslogtag": "",  # a program may call itself what it likes, but not after one of the agent's files
         "syslogseverity": entry.get("PRIORITY", 6),
-        "timereported": when,
+        "timereported": moment(int(entry["at"]) / 1_000_000, "microseconds"),
         "cut": entry.get("cut"),
         "$!": {name: value for name, value in entry.items() if name.startswith("_")},
     }
+
+
+def moment(seconds: float, precision: str) -> str:
+    """Seconds since the epoch as RFC 3339; raises ValueError for those that no clock shows."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec=precision)
+    except (OverflowError, OSError) as problem:
+        raise ValueError(f"no time: {problem}") from None
+
+
+def happened(source: str, text: str, reported: str) -> str:
+    """When it happened: an audit record says so itself, and nothing else is taken for one."""
+    stamp = AUDIT.search(text) if source == "audit" else None
+    if stamp is None:
+        return reported
+    try:
+        return moment(int(stamp[1]) + int(stamp[2]) / 1000, "milliseconds")
+    except ValueError:
+        return reported
+
+
+def fitting(record: dict[str, Any]) -> dict[str, Any]:
+    """The record, redacted as it is, shortened until the store takes it; `cut` tells how long its message was."""
+    if size(record) <= LIMIT:
+        return record
+    message = str(record["message"])
+    if "data" in record:
+        message = json.dumps(record.pop("data"), separators=(",", ":"))
+    record["cut"] = record.get("cut") or len(message)
+    while size({**record, "message": message}) > LIMIT and message:
+        message = message[: len(message) * 3 // 4]
+    record["message"] = message
+    return record
+
+
+def size(record: dict[str, Any]) -> int:
+    """Characters of a record as it leaves."""
+    return len(json.dumps(record, separators=(",", ":")))
 
 
 class Shaper:
@@ -175,43 +151,52 @@ class Shaper:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         envelope = {"schema": 1, "id": f"{self.prefix}-{self.count}", "host": self.host, "sent": now}
         try:
-            message = json.loads(line)
-            if message.get("syslogtag") == JOURNAL:
-                message = of_journal(str(message.get("msg", "")))
-            fields = message.get("$!") or {}
-            program, tag = str(message.get("programname", "")), str(message.get("syslogtag", ""))
-            text = str(message.get("msg", "")).removeprefix(" ")
-            source = source_of(tag, program, text, fields)
-            found = body(text[:LIMIT])
-            if message.get("cut") or len(text) > LIMIT:
-                found["cut"] = int(message.get("cut") or len(text))
-            when = str(message.get("timereported", ""))
-            audit = AUDIT.search(text)
-            if audit:
-                stamp = int(audit[1]) + int(audit[2]) / 1000
-                when = datetime.fromtimestamp(stamp, timezone.utc).isoformat(timespec="milliseconds")
-            kept = {"unit": "_SYSTEMD_UNIT", "pid": "_PID", "uid": "_UID", "executable": "_EXE"}
-            more = {name: redact(str(fields[key])) for name, key in kept.items() if fields.get(key)}
-            metadata = fields.get("metadata") or {}
-            if isinstance(metadata, dict) and metadata.get("filename"):
-                more["file"] = str(metadata["filename"])
-            severity = int(str(message.get("syslogseverity", 6)))
-            return {**envelope, "time": when, "source": source, "severity": severity, "program": program, **more, **found}
-        except (ValueError, TypeError, AttributeError, KeyError) as problem:
+            return fitting({**envelope, **shaped(foreign_json.loads(line))})
+        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as problem:
             return {**envelope, "source": "log_agent", "message": f"[withheld: illegible, {type(problem).__name__}]"}
 
 
-def main() -> int:
+def shaped(message: dict[str, Any]) -> dict[str, Any]:
+    """What a message of rsyslog's tells, in the record's fields; raises what a misshapen one makes Python raise."""
+    if message.get("syslogtag") == JOURNAL:
+        message = of_journal(str(message.get("msg", "")))
+    fields = message.get("$!") or {}
+    program, tag = str(message.get("programname", "")), str(message.get("syslogtag", ""))
+    text = str(message.get("msg", "")).removeprefix(" ")
+    source = source_of(tag, program, text, fields)
+    found = body(text)
+    if message.get("cut"):
+        found["cut"] = int(message["cut"])
+    kept = {"unit": "_SYSTEMD_UNIT", "pid": "_PID", "uid": "_UID", "executable": "_EXE"}
+    more = {name: short(fields[key]) for name, key in kept.items() if fields.get(key)}
+    metadata = fields.get("metadata") or {}
+    if isinstance(metadata, dict) and metadata.get("filename"):
+        more["file"] = short(metadata["filename"])
+    return {
+        "time": happened(source, text, str(message.get("timereported", ""))),
+        "source": source,
+        "severity": int(str(message.get("syslogseverity", 6))),
+        "program": short(program),
+        **more,
+        **found,
+    }
+
+
+def short(value: object) -> str:
+    """A field, redacted before it is cut."""
+    return redact_text(str(value))[:FIELD_LIMIT]
+
+
+def answer() -> None:
     """Answer line by line until rsyslog closes the pipe."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        boot = file.read(8)
-    shaper = Shaper(socket.gethostname(), boot)
+    shaper = Shaper(socket.gethostname(), BOOT.read_text(encoding="ascii")[:8])
     for line in sys.stdin.buffer:
         record = json.dumps(shaper.record(line.decode("utf-8", "replace")), ensure_ascii=True, separators=(",", ":"))
         sys.stdout.write(json.dumps({"$!": {"clawkeep_record": record}}) + "\n")
         sys.stdout.flush()
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main() -> NoReturn:
+    """Start as rsyslog does."""
+    Parser(PROGRAM, __doc__).parse_args()
+    conclude(PROGRAM, answer)
