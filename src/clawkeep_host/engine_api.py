@@ -11,9 +11,7 @@ from clawkeep_host.command import Refusal
 
 SOCKET = "/run/docker.sock"
 SECONDS = 20.0
-LIMIT = (
-    256 << 20
-)  # bytes of one answer: far more than a busy host's longest, and an end for what has none
+LIMIT = 256 << 20  # bytes of one answer: far more than a busy host's longest, and an end for what has none
 
 
 class EngineError(Refusal):

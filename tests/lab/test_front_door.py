@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.web import Web
-from clawkeep.inventory import Vantage
-from clawkeep.probes.vantage import run_probe
+from clawkeep.measure.probes.vantage import run_probe
+from clawkeep.site.inventory import Vantage
+from clawkeep.subjects.entry.web import Web
 from tests.lab.front import ADDRESSES, PASSWORD, FrontDoor, run
 from tests.unit.roles.conftest import render  # noqa: F401 - a fixture
 
@@ -35,7 +35,7 @@ def door(render: Callable[..., str]) -> Iterator[FrontDoor]:  # noqa: F811
 
 @pytest.fixture(scope="module")
 def facts(door: FrontDoor) -> dict[str, Any]:
-    found = run_probe("clawkeep.probes.web", Vantage(kind="netns", name=door.peer), door.wishes(), seconds=300)
+    found = run_probe("clawkeep.measure.probes.web", Vantage(kind="netns", name=door.peer), door.wishes(), seconds=300)
     return {**found, "count": door.count()}
 
 

@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from clawkeep import tiers
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.repo import Repo
+from clawkeep.base.verdict import Status
 from clawkeep.evidence import store
-from clawkeep.observation import Observation
-from clawkeep.repo import Repo
-from clawkeep.run import EVERYTHING, Selection, evaluate
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
 from clawkeep.sabotage.difference import Operation, difference
 from clawkeep.sabotage.minimise import minimise
 from clawkeep.sabotage.world import Sabotage, broken
-from clawkeep.verdict import Status
+from clawkeep.verify.evaluate import EVERYTHING, Selection, evaluate
 
 Verdict = tuple[str, str]
 

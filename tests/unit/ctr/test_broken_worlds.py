@@ -11,9 +11,9 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from clawkeep import repo
-from clawkeep.sabotage.world import read, read_patch
-from clawkeep.verdict import Status
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
+from clawkeep.sabotage.world import place, read, read_patch
 
 from . import worlds
 from .worlds import STATE, VOLUMES, WORKSPACE, container, entry, mount, occupied, process, source
@@ -97,7 +97,9 @@ def other(name: str, *mounts: Document, running: bool = True, **config: Any) -> 
         for item in mounts:
             known.setdefault(item["Source"], source(item["Source"]))
         if running:
-            facts(document)["container-processes"][name] = occupied(process(900, first=3000, label="unconfined"))
+            facts(document)["container-processes"][name] = occupied(
+                process(900, first=3000, name="metrics", label="unconfined")
+            )
             facts(document)["container-mountinfo"][name] = [
                 f"400 300 254:0 {known[item['Source']]['real']} {item['Destination']} rw - ext4 /dev/vda rw"
                 for item in mounts
@@ -549,7 +551,7 @@ def test_state_is_where_openclaw_keeps_it() -> None:
 
 @pytest.mark.parametrize("stem", ["CTR-10-options-removed", "CTR-10-shared-home"])
 def test_the_constructed_worlds_fit_what_the_collector_records(stem: str) -> None:
-    sabotage = read(repo.find().sabotages / f"{stem}.yml")
+    sabotage = read(place(repo.find().sabotages, stem))
 
     def patched(document: Document) -> None:
         changed = jsonpatch.apply_patch({"inside": document}, read_patch(sabotage))

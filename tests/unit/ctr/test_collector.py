@@ -6,28 +6,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from clawkeep.evidence.collect import docker, inside, mounts, others, processes
-from clawkeep.evidence.collect.core import Recorder
-
-
-@pytest.mark.parametrize(
-    ("container", "agent"),
-    [
-        ({"Name": "/openclaw", "Config": {"Labels": {}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"clawkeep.role": "agent"}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"clawkeep.role": "task"}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"openclaw.sandbox": "1"}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"com.docker.compose.project": "openclaw"}}}, True),
-        ({"Name": "/openclaw-ui", "Config": {"Labels": None}}, False),
-        ({}, False),
-    ],
-)
-def test_agents_are_known_by_label_name_or_project(container: dict[str, Any], agent: bool) -> None:
-    assert docker.is_agent(container) is agent
+from clawkeep.collector import mounts, others, processes
+from clawkeep.collector.experiments import inside
+from clawkeep.collector.recorder import Recorder
 
 
 def test_a_walk_records_what_is_open_and_counts_the_rest(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep.evidence import transport
-from clawkeep.evidence.transport import Connection, TransportError
+from clawkeep.measure import transport
+from clawkeep.measure.transport import Connection, TransportError
 
 # Runs the remote command, which is the last argument, as ssh would: by the far end's shell.
 FAR_END = 'eval "far=\\${$#}"; exec sh -c "$far"'
@@ -61,8 +61,9 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def replace(body: str) -> None:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("collect/__init__.py", "")
-            archive.writestr("collect/__main__.py", body)
+            archive.writestr("clawkeep/__init__.py", "")
+            archive.writestr("clawkeep/collector/__init__.py", "")
+            archive.writestr("clawkeep/collector/__main__.py", body)
         monkeypatch.setattr(transport, "collector", buffer.getvalue)
 
     return replace
@@ -78,7 +79,8 @@ def test_the_package_runs_from_memory_and_gets_its_parameters(package):
 
 def test_the_shipped_collector_is_a_runnable_package():
     names = zipfile.ZipFile(io.BytesIO(transport.collector())).namelist()
-    assert {"collect/__init__.py", "collect/__main__.py", "collect/core.py"} <= set(names)
+    package = "clawkeep/collector/"
+    assert {f"{package}__init__.py", f"{package}__main__.py", f"{package}recorder.py"} <= set(names)
     assert transport.collector() == transport.collector()
 
 

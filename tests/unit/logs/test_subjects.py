@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tests.unit.roles.conftest import render as render  # the templates' own fixture
 
-from clawkeep.evidence.audit import GUARDED, Audit, parse
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_agent import LogAgent
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.host.audit import GUARDED, Audit, parse
+from clawkeep.subjects.logs.log_agent import LogAgent
 
 STATE = "enabled 1\nfailure 1\npid 412\nrate_limit 0\nbacklog_limit 16384\nlost 0\nbacklog 0"
 REFUSALS = [

@@ -7,11 +7,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from clawkeep.evidence.docker_user import DockerUser
-from clawkeep.evidence.netfilter.model import RuleTables
-from clawkeep.evidence.netfilter.xtables import read_save
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.evidence.topology import Topology
+from clawkeep.netfilter.model import RuleTables
+from clawkeep.netfilter.xtables import read_save
+from clawkeep.subjects.network.docker_user import DockerUser
+from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep.subjects.network.topology import Topology
 
 DOCKER = {
     "ip": """*filter

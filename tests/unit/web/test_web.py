@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.nginx import tree
-from clawkeep.evidence.web import Gateways, Web
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.entry.nginx import tree
+from clawkeep.subjects.entry.web import Gateways, Web
 
 World = dict[str, Any]
 ADDRESSES = ("10.78.0.1", "fd5e:c1a0:78::1")
