@@ -9,13 +9,15 @@ Cut only what is redacted already: the first half of a secret looks like nothing
 
 from __future__ import annotations
 
+import base64
+import functools
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from clawkeep_host import foreign_json
-from clawkeep_host.secret_looks import OPTIONS, REDACTED, RULES, decoded
+from clawkeep_host.secret_looks import OPTIONS, REDACTED, RULES, unencoded
 from clawkeep_host.secret_names import STRONG, counts, harmless, is_secret_name, lower, weight
 from clawkeep_host.secret_settings import redact_settings
 
@@ -28,7 +30,7 @@ LAYERS = 3  # encodings within encodings that are undone
 
 def redact_text(text: str) -> str:
     """`text` with every secret in it replaced, whatever the text is: log lines, JSON, a script, a command line."""
-    return _text(text, LAYERS)
+    return _again(text) if len(text) <= _CACHED else _text(text, LAYERS)
 
 
 def redact(value: Any) -> Any:
@@ -44,18 +46,20 @@ def redact(value: Any) -> Any:
 # --- texts ----------------------------------------------------------------------------------------------------------
 
 _SHORTEST = 4  # a shorter text holds no name with a value, and no look
-_ENCODED = 16  # characters of the shortest encoded word that is looked into
+_ENCODED = 16  # characters of the shortest encoded run that is looked into
+# One search tells most texts that no rule needs to be tried on them but those whose hints are in every text.
+_HINTED_BY_LITTLE = tuple(rule for rule in RULES if min(map(len, rule.hints)) == 1)
+_HINTS = re.compile("|".join(sorted({re.escape(hint) for rule in RULES for hint in rule.hints if len(hint) > 1})))
+_CACHED = 64  # characters of a text that may come again and again, as the keys of JSON do
 # Maximal runs, over the line breaks of `base64 -w 76`, as they are and as JSON escapes them.
-_BASE64 = re.compile(
-    rf"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{{{_ENCODED},}}"
-    r"(?:(?:\r?\n|(?:\\r)?\\n)[A-Za-z0-9+/_-]{4,})*={0,2}"
-)
-_BREAK = re.compile(r"\\r|\\n|[\r\n]")
-_STEP = re.compile(r"(\\r|\\n|[\r\n/_-])")
+_BREAK = r"(?:\r?\n|(?:\\+r)?\\+n)"
+_BASE64 = re.compile(rf"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{{{_ENCODED},}}(?:{_BREAK}[A-Za-z0-9+/_-]{{4,}})*={{0,2}}")
+_BREAKS = re.compile(rf"({_BREAK})")
+_FOR_ADDRESSES = str.maketrans("-_", "+/")
 # The kernel's audit records write what a process chose in hex, without quotes.
 _HEX = re.compile(
     r"(?P<field>\b(?:proctitle|cmd|data|comm|exe|acct|name|a\d{1,4})=)?"
-    rf"(?<![A-Za-z0-9])(?:[0-9A-Fa-f]{{2}}){{{_ENCODED // 2},}}(?![A-Za-z0-9])"
+    rf"(?<![0-9A-Fa-f])[0-9A-Fa-f]{{{_ENCODED},}}"
 )
 
 
@@ -66,13 +70,18 @@ def _text(text: str, layers: int) -> str:
     if layers and text.lstrip()[:1] in ("{", "["):
         text = _json(text)
     low = lower(text)
-    for rule in RULES:
+    for rule in RULES if _HINTS.search(low) else _HINTED_BY_LITTLE:
         text = rule.redact(text, low)
     text = redact_settings(text)
     if layers:
         text = _HEX.sub(lambda match: _hex(match, layers - 1), text)
         text = _BASE64.sub(lambda match: _base64(match, layers - 1), text)
     return text
+
+
+@functools.lru_cache(maxsize=2048)
+def _again(text: str) -> str:
+    return _text(text, LAYERS)
 
 
 def _json(text: str) -> str:
@@ -87,37 +96,51 @@ def _json(text: str) -> str:
         return text
 
 
-def _hides(word: str, layers: int) -> bool:
-    inner = decoded(word)
+def _hides(raw: bytes, layers: int) -> bool:
+    inner = unencoded(raw)
     return inner is not None and _text(inner, layers) != inner
 
 
 def _base64(match: re.Match[str], layers: int) -> str:
-    """What stands for a run of base64: REDACTED when it holds a secret, else itself.
+    """What stands for lines of base64: REDACTED for each block of them that holds a secret.
 
-    A path or an address may lead up to what is encoded, and lines may only look joined: each step is tried, too.
+    A block is what a program broke into lines: all as long as the first, the last one at most.
     """
-    word = match[0]
-    if _hides(_BREAK.sub("", word), layers):
-        return REDACTED
-    steps = _STEP.split(word)
-    if len(steps) == 1:
-        return word
-    return "".join(REDACTED if len(step) >= _ENCODED and _hides(step, layers) else step for step in steps)
+    lines = _BREAKS.split(match[0])  # line, break, line ...
+    made: list[str] = []
+    at = 0
+    while at < len(lines):
+        end = at + 1
+        while end < len(lines) and len(lines[end - 1]) == len(lines[at]) >= len(lines[end + 1].rstrip("=")):
+            end += 2
+        block = lines[at:end]
+        made += [REDACTED] if _base64_hides("".join(block[::2]), layers) else block
+        made += lines[end : end + 1]
+        at = end + 1
+    return "".join(made)
+
+
+def _base64_hides(run: str, layers: int) -> bool:
+    """Whether a run holds a secret, wherever in it the base64 begins: a path or an escape may lead up to it."""
+    letters = run.rstrip("=").translate(_FOR_ADDRESSES)
+    for start in range(4):
+        body = letters[start:]
+        body = body[:-1] if len(body) % 4 == 1 else body
+        if _hides(base64.b64decode(body + "=" * (-len(body) % 4)), layers):
+            return True
+    return False
 
 
 def _hex(match: re.Match[str], layers: int) -> str:
     """What stands for a run of hex that holds a secret: REDACTED, or in an audit record the text without it."""
     field = match["field"] or ""
-    try:
-        inner = bytes.fromhex(match[0][len(field) :]).decode("utf-8", "replace" if field else "strict")
-    except ValueError:
-        return match[0]
-    inner = inner.replace("\0", " ")
-    clean = _text(inner, layers)
-    if clean == inner:
-        return match[0]
-    return field + json.dumps(clean) if field else REDACTED
+    digits = match[0][len(field) :]
+    if field:
+        inner = bytes.fromhex(digits[: len(digits) // 2 * 2]).decode("utf-8", "replace").replace("\0", " ")
+        clean = _text(inner, layers)
+        return match[0] if clean == inner else field + json.dumps(clean)
+    hidden = any(_hides(bytes.fromhex(run[: len(run) // 2 * 2]), layers) for run in (digits, digits[1:]))
+    return REDACTED if hidden else digits
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -205,7 +228,13 @@ def _takes_password(option: str, following: str, before: Sequence[str]) -> bool:
     if len(option) > 2 and not option.startswith("--"):
         return False
     line = " ".join(one[:_ARGUMENT] for one in before)
+    # The last program counts: `sshpass -p SECRET ssh -p 22`.
+    last, told = max(((match.start(), True) for match in _NO_PASSWORD.finditer(line)), default=(-1, False))
+    taken = False
     for one, program, pattern in _GIVEN:
-        if pattern.fullmatch(option) and program.search(line):
-            return not one.user or ":" in following
-    return option == "-p" and not _PLAIN.match(following) and not _NO_PASSWORD.search(line)
+        for match in program.finditer(line):
+            if match.start() >= last and pattern.fullmatch(option):
+                last, told, taken = match.start(), True, not one.user or ":" in following
+    if taken:
+        return True
+    return option == "-p" and not told and not _PLAIN.match(following)

@@ -74,23 +74,37 @@ OPTIONS = (
 )
 
 
-def decoded(word: str) -> str | None:
-    """The text that a base64 word holds, standard or for addresses, UTF-8 or UTF-16; None when it holds none."""
-    body = word.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        raw = base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-        return raw.decode("utf-16-le" if raw[1:2] == b"\0" else "utf-8")
-    except (binascii.Error, ValueError):
-        return None
+_READABLE = re.compile(rb"[\t\n\r -~]{8}")
+
+
+def unencoded(raw: bytes) -> str | None:
+    """What encoded bytes say: UTF-8 or UTF-16, also between other bytes; None when there is nothing to be read."""
+    if raw[1:2] == b"\0" or raw[3:4] == b"\0":
+        raw = raw.replace(b"\0", b"")
+    return raw.decode("utf-8", "replace") if _READABLE.search(raw) else None
 
 
 def _is_login(text: str) -> bool:
     """Whether `Basic WORD` is a header's value: the word holds `user:password`."""
-    return ":" in (decoded(text.split()[-1]) or "")
+    word = _BASIC.sub("", text).rstrip("=")
+    try:
+        return b":" in base64.b64decode(word + "=" * (-len(word) % 4), validate=True)
+    except binascii.Error:
+        return False
+
+
+_BASIC = re.compile(r"basic(?:[ \t]+|%20|\+)", re.I)
 
 
 def _has_digit(text: str) -> bool:
     return any(character.isdigit() for character in text)
+
+
+# What stands before something that is not in the middle of a word; an escape of JSON or of an address is no letter.
+_ESCAPES = (r"(?<=\\[nrtbf])", r"(?<=\\u00[0-9A-Fa-f]{2})", r"(?<=%[0-9A-Fa-f]{2})")
+_BEFORE = (r"(?<![A-Za-z0-9])", *_ESCAPES)
+_NEW = f"(?:{'|'.join(_BEFORE)})"
+_NEW_RUN = f"(?:{'|'.join((r'(?<![A-Za-z0-9_-])', *_ESCAPES))})"  # nor in the middle of words that _ and - join
 
 
 def _prefixed(kind: str, what: str, body: str, *heads: str) -> Rule:
@@ -98,7 +112,9 @@ def _prefixed(kind: str, what: str, body: str, *heads: str) -> Rule:
 
     The literal comes before the look at what stands in front of it, so that searching for it is as fast as it can be.
     """
-    starts = "|".join(f"{re.escape(head)}(?<=(?<![A-Za-z0-9]){re.escape(head)})" for head in heads)
+    starts = "|".join(
+        f"{head}(?:{'|'.join(f'(?<={before}{head})' for before in _BEFORE)})" for head in map(re.escape, heads)
+    )
     return Rule(kind, what, tuple(head.lower() for head in heads), re.compile(f"(?:{starts}){body}"))
 
 
@@ -107,9 +123,9 @@ def _shaped(kind: str, what: str, hints: str, pattern: str, applies: Callable[[s
     return Rule(kind, what, tuple(hints.split()), re.compile(pattern), applies)
 
 
-_NEW = r"(?<![A-Za-z0-9])"  # nothing before it that it could be the end of
-_SLASH = r"\\?/"  # JSON may escape it
-_TO_END = r"[\w./:@%~+=-]"  # of an address
+_SLASH = r"\\{0,7}/"  # JSON may escape it, and JSON within JSON again
+_LINE = r"(?:\r?\n|(?:\\+r)?\\+n)"  # the end of one, also as JSON has it
+_TO_END = r"(?:[\w.:@%~+=-]|\\{0,7}/)"  # of an address
 
 RULES: tuple[Rule, ...] = (
     # What spans lines and may hold other looks comes first.
@@ -124,22 +140,16 @@ RULES: tuple[Rule, ...] = (
         "ssh",
         "private key of PuTTY",
         "private-lines:",
-        r"(?P<keep>\bPrivate-Lines: ?\d{1,4}(?:\r?\n|(?:\\r)?\\n))(?:[A-Za-z0-9+/=]+(?:\r?\n|(?:\\r)?\\n|\Z))+",
+        rf"(?P<keep>Private-Lines: ?\d{{1,4}}{_LINE})[A-Za-z0-9+/=]+(?:{_LINE}[A-Za-z0-9+/=]+(?={_LINE}|\Z|[\"\\]))*",
     ),
     _prefixed("ssh", "key of age", r"[0-9A-Za-z-]{20,}", "AGE-SECRET-KEY-", "AGE-PLUGIN-"),
     # In addresses.
     _shaped(
         "login",
         "password in an address; it may hold @ or, where no port stands there, a slash",
-        "://",
-        r"(?P<keep>://[^/\s:@\"'\[\]\\]*:)"
+        ":/ :\\",
+        rf"(?P<keep>:{_SLASH}{_SLASH}[^/\s:@\"'\[\]\\]*:)"
         r"(?:[^/\s\"'?#\\]+(?=@)|(?!\d{0,5}(?:[/?#\\]|$))[^\s\"'@\\]{1,200}(?=@))",
-    ),
-    _shaped(
-        "login",
-        "password in an address as JSON escapes it",
-        ":\\/\\/",
-        r"(?P<keep>:\\/\\/[^/\s:@\"'\[\]\\]*:)[^/\s\"'?#\\]+(?=@)",
     ),
     _shaped("login", "key as the user of an address", "://", r"(?P<keep>://)[\w.~-]{20,}(?=@)", _has_digit),
     _shaped("database", "data source name of Go", "@tcp( @unix(", r"(?<=:)[^\s@\"':/]{1,200}(?=@(?:tcp|unix)\()"),
@@ -147,32 +157,32 @@ RULES: tuple[Rule, ...] = (
         "database",
         "line of .pgpass",
         ":543 :6432:",
-        r"(?m)(?P<keep>^[\w.*-]{1,253}:(?:543\d|6432):[\w*.-]{1,63}:[\w*.-]{1,63}:)\S+$",
+        r"(?P<keep>(?<![\w.*-])[\w.*-]{1,253}:(?:543\d|6432):[\w*.-]{1,63}:[\w*.-]{1,63}:)[^\s\"'\\]+",
     ),
     # Web hooks: whoever has the address may write.
     _shaped(
         "chat",
         "web hook of Slack",
         "hooks.slack",
-        rf"(?P<keep>\bhooks\.slack(?:-gov)?\.com(?:{_SLASH}(?:services|workflows|triggers))?{_SLASH})(?:{_TO_END}|\\/)+",
+        rf"(?P<keep>hooks\.slack(?:-gov)?\.com{_SLASH}(?:services|workflows|triggers){_SLASH}){_TO_END}+",
     ),
     _shaped(
         "chat",
         "web hook of Discord",
         "webhooks",
-        rf"(?P<keep>\bdiscord(?:app)?\.com{_SLASH}api(?:{_SLASH}v\d{{1,2}})?{_SLASH}webhooks{_SLASH})(?:{_TO_END}|\\/)+",
+        rf"(?P<keep>discord(?:app)?\.com{_SLASH}api(?:{_SLASH}v\d{{1,2}})?{_SLASH}webhooks{_SLASH}){_TO_END}+",
     ),
     _shaped(
         "chat",
         "web hook of Teams",
         "webhook.office outlook.office",
-        rf"(?P<keep>\b(?:webhook\.office|outlook\.office(?:365)?)\.com{_SLASH}webhook(?:b2)?{_SLASH})(?:{_TO_END}|\\/)+",
+        rf"(?P<keep>(?:webhook\.office|outlook\.office(?:365)?)\.com{_SLASH}webhook(?:b2)?{_SLASH}){_TO_END}+",
     ),
     _shaped(
         "chat",
         "web hook of Google Chat or a Logic App",
         "chat.googleapis.com logic.azure.com",
-        r"(?P<keep>\b(?:chat\.googleapis|logic\.azure)\.com[\w./:\\-]{0,300}\?)[^\s\"'<>\\]+",
+        r"(?P<keep>(?:chat\.googleapis|logic\.azure)\.com[\w./:\\-]{0,300}\?)[^\s\"'<>\\]+",
     ),
     _shaped(
         "chat",
@@ -191,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         "chat",
         "token of a Discord bot",
         ".",
-        r"(?<![\w-])[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])",
+        rf"{_NEW_RUN}[MNO][\w-]{{23,27}}\.[\w-]{{6}}\.[\w-]{{27,40}}(?![\w-])",
     ),
     # Clouds and hosting.
     _prefixed("aws", "key id", r"[0-9A-Z]{16}(?![0-9A-Za-z])", "AKIA", "ASIA", "ABIA", "ACCA"),
@@ -205,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         "hosting",
         "token of Heroku, Fly or Doppler",
         r"[\w./+=,-]{20,}",
-        *("HRKU-", "FlyV1 ", "fm1_", "fm2_", "fo1_", "dp.pt.", "dp.st.", "dp.ct."),
+        *("HRKU-", "fm1_", "fm2_", "fo1_", "dp.pt.", "dp.st.", "dp.ct."),
     ),
     # Git, and packages.
     _prefixed("git", "token of GitHub", r"[A-Za-z0-9]{20,}", *(f"gh{letter}_" for letter in "pousr")),
@@ -266,19 +276,24 @@ RULES: tuple[Rule, ...] = (
         *("pscale_tkn_", "pscale_pw_"),
     ),
     # Logins.
-    _shaped("login", "bearer token", "bearer", r"(?P<keep>\b[Bb](?:earer|EARER)(?:[ \t]{1,8}|%20|\+))[\w.~+/=-]{16,}"),
+    _shaped(
+        "login",
+        "bearer token",
+        "bearer",
+        rf"(?P<keep>{_NEW}[Bb](?:earer|EARER)(?:[ \t]{{1,8}}|%20|\+))[\w.~+/=-]{{16,}}",
+    ),
     _shaped(
         "login",
         "name and password of basic authentication",
         "basic",
-        r"(?P<keep>\b[Bb](?:asic|ASIC)(?:[ \t]{1,8}|%20|\+))[A-Za-z0-9+/]{8,}={0,2}",
+        rf"(?P<keep>{_NEW}[Bb](?:asic|ASIC)(?:[ \t]{{1,8}}|%20|\+))[A-Za-z0-9+/]{{8,}}={{0,2}}",
         _is_login,
     ),
     _shaped(
         "login",
         "JSON web token",
         "eyj",
-        r"(?<![\w-])(?P<keep>(?:[A-Za-z0-9]*[_-]{1,2}){0,8})eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)*",
+        rf"{_NEW_RUN}(?P<keep>(?:[A-Za-z0-9]*[_-]{{1,2}}){{0,8}})eyJ[\w-]{{8,}}\.[\w-]{{4,}}(?:\.[\w-]*)*",
     ),
     _shaped(
         "login",
@@ -286,9 +301,9 @@ RULES: tuple[Rule, ...] = (
         "$ pbkdf2: scrypt: {ss {sm",
         r"\$(?:1|2[abxy]?|5|6|7|8|9|y|gy|apr1|sha1|md5|argon2i?d?|scrypt|pbkdf2(?:-sha\d+)?|bcrypt-sha256)"
         r"\$[A-Za-z0-9./$=,+-]{13,}"
-        r"|\bscrypt\$\d{1,3}\$\d{1,3}\$\d{1,3}\$[0-9a-f]+\$[0-9a-f]+"
-        r"|\bSCRAM-SHA-\d{1,3}\$\d{1,9}:[\w+/=$:]+"
-        r"|\b(?:scrypt|pbkdf2)(?::\w{1,12}){1,4}\$[\w./+=-]+\$[\w./+=-]+"
+        r"|scrypt\$\d{1,3}\$\d{1,3}\$\d{1,3}\$[0-9a-f]+\$[0-9a-f]+"
+        r"|SCRAM-SHA-\d{1,3}\$\d{1,9}:[\w+/=$:]+"
+        r"|(?:scrypt|pbkdf2)(?::\w{1,12}){1,4}\$[\w./+=-]+\$[\w./+=-]+"
         r"|\{(?:SSHA|SMD5)\d{0,3}\}[\w+/=]{16,}",
     ),
     _prefixed("clawkeep", "dummy that a measurement planted", r"[0-9a-f]{16,}", "clawkeep-canary-"),

@@ -19,16 +19,20 @@ _QUOTE = re.compile(r"(\\*)([\"'])")
 _CLOSING = {quote: re.compile(r"(\\*)" + quote) for quote in "\"'"}
 _SIGN = re.compile(
     r"(?P<quoted>\\*[\"'])?[\])]{0,2}"
-    r"(?:[ \t]{0,16}(?P<sign>=>|:=|={1,3}|:|%3[DdAa])[ \t]{0,16}"
+    r"(?:[ \t]{0,16}(?P<sign>=>|:=|={1,3}|:|%3[DdAa]|\\+u003[dDaA])[ \t]{0,16}"
     # {"name": NAME, "value": ...}, as Kubernetes lists variables, and the same in YAML
     r"|[\s,]{0,64}\\*[\"']?[Vv]alue\\*[\"']?\s{0,8}[=:]\s{0,8})"
 )
 # Behind an option: blanks, the NUL of /proc/PID/cmdline, the next item of a list, the next field of an audit record.
 _NEXT = re.compile(r"\\*[\"']\s{0,64},\s{0,64}(?=\\*[\"'])|\\*[\"'] a\d{1,4}=|[\s\0]{1,16}(?!-)")
+_TAG = re.compile(r"<(?:[\w.-]{1,60}:)?\Z")
 _ELEMENT = re.compile(r"[^<>]{0,200}>(?P<value>[^<]+)(?=</)")
 # A value without quotes. A comma or semicolon is its own, unless a blank, the end or a next setting follows.
 _BARE = re.compile(r"(?:[^\s\"'\\&,;\0<>]|[,;](?![\s\"'\\]|\Z|[\w.-]{1,64}[=:])|\\(?![\"'nrtu\\]))+")
+_ESCAPED = re.compile(r"(?:(?!%26)[^\s\"'\\&<>])+")
 _LIST = re.compile(r"\[(?P<items>[^\[\]]*)")
+_NO_STRING = re.compile(r"[^\s\"'\\,\[\]{}]+")  # of JSON: a number, true, null
+_MASK = re.compile(r"\[(?:redacted|dropped)\]")
 _ITEM = re.compile(r"(?P<quote>\\*[\"'])(?:(?!(?P=quote)).)*(?:(?P=quote))?|[^\s,\"'\\]+")
 _BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]{0,16}\n(?P<indent>[ \t]+)[^\n]*(?:\n(?P=indent)[^\n]*)*")
 _COOKIES = re.compile(r"(?:=\\*\"[^\"\\\r\n]*\\*\"|[^\"'\\\r\n])+")
@@ -60,6 +64,7 @@ class _Name:
     text: str
     colon: bool = False
     quoted: bool = False
+    escaped: bool = False  # in an address within an address
 
     def harmless(self, value: str) -> bool:
         return harmless(self.text, value) or (bool(_NUMBER.match(value)) and (counts(self.text) or value in ("0", "1")))
@@ -77,6 +82,8 @@ def _redact(text: str, searched: str, anchor: re.Pattern[str]) -> str:
         at = rest.end() if rest else found.end()
         before = text[max(done, found.start() - _NAME_LIMIT) : found.start()]
         begin = found.start() - len(before) + len(before.rstrip(_LETTERS))
+        if text[begin - 1 : begin] == "\\" and text[begin] in "nrt" and begin < found.start():
+            begin += 1  # the end of a line, as JSON has it
         value = _behind(text, begin, at)
         if value is not None:
             made += [text[done : value.start], value.mark]
@@ -90,7 +97,7 @@ def _behind(text: str, begin: int, end: int) -> _Value | None:
     if heaviness == NONE:
         return None
     before = text[begin - 1] if begin else ""
-    if before == "<":
+    if _TAG.search(text, max(0, begin - _NAME_LIMIT), begin):
         element = _ELEMENT.match(text, end)
         if element and not harmless(name, element["value"].strip()):
             return _Value(element.start("value"), element.end("value"))
@@ -98,10 +105,11 @@ def _behind(text: str, begin: int, end: int) -> _Value | None:
     if sign is None:
         following = _NEXT.match(text, end) if name.startswith("-") else None
         return _value(text, following.end(), _Name(name)) if following else None
-    colon, quoted = sign["sign"] in (":", "%3A", "%3a"), bool(sign["quoted"])
+    by = (sign["sign"] or "").upper()
+    colon, quoted = by in (":", "%3A"), bool(sign["quoted"])
     if colon and not quoted and (heaviness == WEAK or before in ("/", "\\") or name.lower().endswith("cookies")):
         return None  # words before a colon in prose, or a path
-    return _value(text, sign.end(), _Name(name, colon, quoted))
+    return _value(text, sign.end(), _Name(name, colon, quoted, by.startswith("%")))
 
 
 def _value(text: str, at: int, name: _Name) -> _Value | None:
@@ -111,7 +119,7 @@ def _value(text: str, at: int, name: _Name) -> _Value | None:
         return None if name.harmless(text[start:end]) else _Value(start, end)
     if text.startswith("{", at):
         return None  # the names in it tell
-    if text.startswith("[", at) and not text.startswith(REDACTED, at):
+    if text.startswith("[", at) and not _MASK.match(text, at):
         return _list(text, at, name)
     value = _bare(text, at, name)
     if value is None or name.harmless(value[0]):
@@ -128,6 +136,10 @@ def _bare(text: str, at: int, name: _Name) -> re.Match[str] | None:
         return _CREDENTIALS.match(text, scheme.end()) if scheme else _UNKNOWN_SCHEME.match(text, at)
     if low.endswith("cookie") and name.colon:
         return _COOKIES.match(text, at)
+    if name.escaped:
+        return _ESCAPED.match(text, at)
+    if name.quoted:
+        return _NO_STRING.match(text, at)
     return _BLOCK.match(text, at) or _BARE.match(text, at)
 
 
