@@ -35,7 +35,10 @@ HOST_LIMIT = 480
 ASK_LIMIT = 60  # seconds for one further command
 SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment variable: ssh options that win over the inventory's
 SOURCES = Path(__file__).parents[2]
-SHARED = ("__init__.py", "addresses.py", "agents.py")  # what the collector imports of the host programs
+SHARED = (  # what the collector imports of the host programs
+    *("__init__.py", "addresses.py", "agents.py", "foreign_json.py", "openclaw_state.py"),
+    *("redaction.py", "secret_looks.py", "secret_names.py", "secret_settings.py"),
+)
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start
 
 # Runs on the host. It announces itself before anything is sent (a shell's greeting comes earlier and is dropped, and a

@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -IS
 """Close each finished day of the log store: seal its files, and chain and sign a digest of them.
 
 The store is STORE/HOST/YYYY-MM-DD.jsonl. `close` appends to CHAIN one JSON line for each file of a day that is over:
@@ -17,20 +16,22 @@ looks whole. Output is one JSON object; exit status 0 whole, 1 broken, 2 usage.
 
 from __future__ import annotations
 
-import argparse
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from clawkeep_host.command import Parser, Refusal, attempt, conclude
+
+PROGRAM = "clawkeep-log-digest"
 NAMESPACE = "clawkeep-log"
 SIGNER = "log-store"
 FIRST = "0" * 64
@@ -71,10 +72,10 @@ def lines_of(chain: Path) -> list[bytes]:
 
 def sign(data: bytes, key: Path) -> str:
     """The base64 of ssh-keygen's signature."""
-    done = subprocess.run(["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)], input=data, capture_output=True)
-    if done.returncode:
-        raise SystemExit(f"ssh-keygen does not sign with {key}: {done.stderr.decode(errors='replace').strip()}")
-    return base64.b64encode(done.stdout).decode()
+    done = attempt("ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), stdin=data.decode())
+    if not done.ok:
+        raise Refusal(f"ssh-keygen does not sign with {key}: {done.stderr.strip()}")
+    return base64.b64encode(done.stdout.encode()).decode()
 
 
 def signed(data: bytes, signature: str, allowed: Path) -> bool:
@@ -87,18 +88,18 @@ def signed(data: bytes, signature: str, allowed: Path) -> bool:
         file.write(raw)
         file.flush()
         argv = ["ssh-keygen", "-Y", "verify", "-n", NAMESPACE, "-I", SIGNER, "-f", str(allowed), "-s", file.name]
-        return subprocess.run(argv, input=data, capture_output=True).returncode == 0
+        return attempt(*argv, stdin=data.decode()).ok
 
 
 def seal(path: Path) -> None:
-    """Take write permission from a file, and the root's too where the file system has the flag."""
+    """Take write permission from a file, and root's too where the file system has the flag."""
     path.chmod(0o400)
     handle = os.open(path, os.O_RDONLY)
     try:
-        flags = int.from_bytes(fcntl.ioctl(handle, FS_IOC_GETFLAGS, bytes(8)), sys.byteorder)
-        fcntl.ioctl(handle, FS_IOC_SETFLAGS, (flags | FS_IMMUTABLE_FL).to_bytes(8, sys.byteorder))
-    except OSError:
-        pass  # no such flag here, or not allowed: the chain tells of a change all the same
+        # Where there is no such flag, or it is not allowed, the chain tells of a change all the same.
+        with contextlib.suppress(OSError):
+            flags = int.from_bytes(fcntl.ioctl(handle, FS_IOC_GETFLAGS, bytes(8)), sys.byteorder)
+            fcntl.ioctl(handle, FS_IOC_SETFLAGS, (flags | FS_IMMUTABLE_FL).to_bytes(8, sys.byteorder))
     finally:
         os.close(handle)
 
@@ -158,13 +159,15 @@ def verify(store: Path, chain: Path, allowed: Path, head: str | None, today: str
     overdue = sorted((host, day) for host, day in files if day < today and (host, day) not in seen)
     wrong += [f"the day {day} of {host} is over and not chained" for host, day in overdue]
     if head and head not in heads:
-        wrong.append("the chain does not hold the head that was kept elsewhere: its end is missing, or it is another chain")
+        wrong.append(
+            "the chain does not hold the head that was kept elsewhere: its end is missing, or it is another chain"
+        )
     return {"entries": len(lines_of(chain)), "head": previous, "wrong": wrong}
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Parse the command line and print the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = Parser(PROGRAM, __doc__)
     parser.add_argument("what", choices=["close", "verify"])
     for name in ("--store", "--chain"):
         parser.add_argument(name, type=Path, required=True)
@@ -173,17 +176,17 @@ def main() -> int:
     parser.add_argument("--head")
     parser.add_argument("--today", default=datetime.now(timezone.utc).strftime("%Y-%m-%d"))
     wish = parser.parse_args()
-    if wish.what == "close":
-        if not wish.key:
-            parser.error("close needs --key")
-        found = close(wish.store, wish.chain, wish.key, wish.today)
-    else:
-        if not wish.allowed:
-            parser.error("verify needs --allowed")
-        found = verify(wish.store, wish.chain, wish.allowed, wish.head, wish.today)
-    print(json.dumps(found, sort_keys=True))
-    return 1 if found.get("wrong") else 0
+    if wish.what == "close" and not wish.key:
+        parser.error("close needs --key")
+    if wish.what == "verify" and not wish.allowed:
+        parser.error("verify needs --allowed")
 
+    def work() -> int:
+        if wish.what == "close":
+            found = close(wish.store, wish.chain, wish.key, wish.today)
+        else:
+            found = verify(wish.store, wish.chain, wish.allowed, wish.head, wish.today)
+        print(json.dumps(found, sort_keys=True))
+        return 1 if found.get("wrong") else 0
 
-if __name__ == "__main__":
-    sys.exit(main())
+    conclude(PROGRAM, work)

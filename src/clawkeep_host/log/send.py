@@ -1,13 +1,12 @@
-#!/usr/bin/python3 -ISu
 """Hand records to the log store, and tell rsyslog only then that they are gone when the store has said so.
 
     clawkeep-log-send HOST PORT NAME TLS       as rsyslog's omprog starts it (confirmMessages, useTransactions)
 
-rsyslog writes BEGIN TRANSACTION, records and COMMIT TRANSACTION, one a line, and reads one answer to each. Records go out by
-RELP over TLS 1.2 or later with the certificate TLS/host.pem; the store's has to be signed by TLS/ca.pem and to bear NAME.
-A commit is answered OK when the store has acknowledged every record; otherwise rsyslog keeps the batch and gives it again,
-so a record may arrive twice, with one id. rsyslog's own omrelp counts a record as gone once it is in the socket, and forgets
-it when it is stopped before the store is back.
+rsyslog writes BEGIN TRANSACTION, records and COMMIT TRANSACTION, one a line, and reads one answer to each. Records go
+out by RELP over TLS 1.2 or later with the certificate TLS/host.pem; the store's has to be signed by TLS/ca.pem and to
+bear NAME. A commit is answered OK when the store has acknowledged every record; otherwise rsyslog keeps the batch and
+gives it again, so a record may arrive twice, with one id. rsyslog's own omrelp counts a record as gone once it is in
+the socket, and forgets it when it is stopped before the store is back.
 """
 
 from __future__ import annotations
@@ -17,7 +16,11 @@ import ssl
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
+from clawkeep_host.command import Parser, conclude
+
+PROGRAM = "clawkeep-log-send"
 OFFER = b"relp_version=0\nrelp_software=clawkeep-log-send\ncommands=syslog"
 SECONDS = 30.0
 PAUSES = (0.5, 4.0)  # seconds between attempts at a store that is away, at first and at most
@@ -48,7 +51,7 @@ class Store:
             first = self.number + 1
             frames = [self._frame(b"syslog", record) for record in records]
             waiting = set(range(first, self.number + 1))
-            assert self.wire is not None
+            assert self.wire is not None  # noqa: S101 - opened above
             for at in range(0, len(frames), 64):  # no more on the way than both sides' buffers take
                 self.wire.sendall(b"".join(frames[at : at + 64]))
                 until = first + min(at + 64, len(frames))
@@ -120,7 +123,7 @@ class Store:
 
     def _take(self, count: int) -> bytes:
         while len(self.rest) < count:
-            assert self.wire is not None
+            assert self.wire is not None  # noqa: S101 - whoever reads has it open
             more = self.wire.recv(65536)
             if not more:
                 raise Refused("the store has closed the connection")
@@ -135,10 +138,8 @@ def answer(words: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
+def serve(store: Store) -> None:
     """Serve rsyslog until it closes the pipe."""
-    host, port, name, tls = sys.argv[1:5]
-    store = Store(host, int(port), name, Path(tls))
     batch: list[bytes] = []
     pause = PAUSES[0]
     answer("OK")
@@ -159,8 +160,14 @@ def main() -> int:
         else:
             batch.append(line)
             answer("DEFER_COMMIT")
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main() -> NoReturn:
+    """Start as rsyslog does."""
+    parser = Parser(PROGRAM, __doc__)
+    parser.add_argument("host", metavar="HOST")
+    parser.add_argument("port", metavar="PORT", type=int)
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("tls", metavar="TLS", type=Path)
+    wish = parser.parse_args()
+    conclude(PROGRAM, lambda: serve(Store(wish.host, wish.port, wish.name, wish.tls)))
