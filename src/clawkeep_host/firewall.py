@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Load this host's firewall, and change it without ever locking the operator out.
 
 A policy is a directory of three files, one decision in two layers:
@@ -11,8 +10,8 @@ A policy is a directory of three files, one decision in two layers:
 
 A change is `arm` (save what runs, start the timer that brings it back, load the candidate) and then `confirm`
 over a connection that was opened AFTER the candidate was in force. Only that proves that an administrator can
-still come in: packets of older connections pass as established ones. Without it the timer rolls back. Only
-`confirm` writes /etc/clawkeep/firewall.
+still come in: packets of older connections pass as established ones. Without it the timer rolls back, and tries again
+until it succeeds. Only `confirm` writes /etc/clawkeep/firewall.
 
 Exit status: 0 done, 1 refused or failed (one sentence on stderr).
 """
@@ -20,18 +19,24 @@ Exit status: 0 done, 1 refused or failed (one sentence on stderr).
 from __future__ import annotations
 
 import argparse
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
+from clawkeep_host import files, package
+from clawkeep_host.command import Parser, Refusal, attempt, conclude, run, succeeds
+
+PROGRAM = "clawkeep-firewall"
+INSTALLED = f"{package.FOLDER}/{PROGRAM}"  # what the timer starts, whatever started us
 SAVED = Path("/etc/clawkeep/firewall")
 RUNTIME = Path("/run/clawkeep/firewall")
 STATE = RUNTIME / "armed.json"
@@ -47,34 +52,21 @@ CHAIN = "CLAWKEEP"
 HOOK = "DOCKER-USER"
 TIMER = "clawkeep-firewall-rollback"
 REPLACE = "add table inet clawkeep\ndelete table inet clawkeep\n"
-
-
-class Refusal(Exception):
-    """A sentence for the operator; the command stops with exit status 1."""
-
-
-# --- commands ---------------------------------------------------------------------------------------------------
-
-
-def run(*argv: str, stdin: str | None = None) -> str:
-    """Return the output of a command; raise Refusal with its last words when it fails."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
-        raise Refusal(f"`{' '.join(argv)}` failed: {words}")
-    return done.stdout
-
-
-def succeeds(*argv: str) -> bool:
-    """Tell whether a command exits with 0."""
-    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+NONE = 1  # iptables' status for a chain that there is not; a held lock and a missing table have others
+UNREADABLE = "unreadable"  # stands for the id of a change whose record is broken
 
 
 def journal(line: str) -> None:
-    """Leave a line in the journal under our identifier, and show it to whoever ran the command."""
-    run("systemd-cat", "--identifier=clawkeep-firewall", "--priority=notice", stdin=line + "\n")
-    if "JOURNAL_STREAM" not in os.environ:  # a unit's output goes to the journal by itself
-        print(line)
+    """Leave a line in the journal under our identifier, and show it to whoever ran the command.
+
+    Neither may stop what is under way: the journal may take nothing, and the terminal may have gone with a connection.
+    """
+    done = attempt("systemd-cat", f"--identifier={PROGRAM}", "--priority=notice", stdin=line + "\n")
+    with contextlib.suppress(OSError):
+        if not done.ok:
+            print(f"{PROGRAM}: {line!r} is not in the journal: {done.complaint}", file=sys.stderr)
+        if "JOURNAL_STREAM" not in os.environ:  # a unit's output goes to the journal by itself
+            print(line)
 
 
 # --- the nft table ----------------------------------------------------------------------------------------------
@@ -87,7 +79,7 @@ def canonical(listing: str) -> str:
     may list set members in any order.
     """
 
-    def clean(node: object) -> object:
+    def clean(node: Any) -> Any:
         if isinstance(node, list):
             return [clean(item) for item in node]
         if not isinstance(node, dict):
@@ -103,9 +95,14 @@ def canonical(listing: str) -> str:
     return json.dumps(clean(objects), sort_keys=True)
 
 
+def has_table() -> bool:
+    """Tell whether our table is loaded; raise Refusal when that is not known."""
+    return f"table {' '.join(TABLE)}" in run("nft", "list", "tables").splitlines()
+
+
 def running_table() -> str | None:
     """Return the canonical form of the table in force, or None when there is none."""
-    if not succeeds("nft", "list", "table", *TABLE):
+    if not has_table():
         return None
     return canonical(run("nft", "--json", "list", "table", *TABLE))
 
@@ -121,13 +118,20 @@ def table_of(ruleset: Path) -> str:
 
 def rules(tool: str, chain: str) -> list[str]:
     """Return a chain's rules as `iptables -S` prints them; empty when there is no such chain."""
-    done = subprocess.run([tool, "-w", "-S", chain], capture_output=True, text=True, check=False)
-    return [line for line in done.stdout.splitlines() if line.startswith("-A ")]
+    return [line for line in listed(tool, chain) or [] if line.startswith("-A ")]
 
 
 def exists(tool: str, chain: str) -> bool:
     """Tell whether a chain exists in the filter table."""
-    return succeeds(tool, "-w", "-S", chain)
+    return listed(tool, chain) is not None
+
+
+def listed(tool: str, chain: str) -> list[str] | None:
+    """Return what `iptables -S` prints of a chain, or None when there is none; raise Refusal when that is not known."""
+    done = attempt(tool, "-w", "-S", chain)
+    if not done.ok and done.status != NONE:
+        raise Refusal(done.complaint)
+    return done.stdout.splitlines() if done.ok else None
 
 
 def jump_first(tool: str, chain: str, target: str) -> bool:
@@ -150,7 +154,7 @@ def apply_layer(tool: str, file: Path) -> bool:
     while the daemon keeps running containers over its restart: both are put right here.
     """
     before = rules(tool, CHAIN)
-    run(f"{tool}-restore", "-w", "--noflush", stdin=file.read_text(encoding="utf-8"))
+    run(f"{tool}-restore", "-w", "--noflush", stdin=file.read_text(encoding="utf-8", errors="surrogateescape"))
     changed = rules(tool, CHAIN) != before
     if not exists(tool, HOOK):
         run(tool, "-w", "-N", HOOK)
@@ -189,14 +193,19 @@ def complete(policy: Path) -> Path:
     return policy
 
 
-def apply(policy: Path) -> None:
-    """Load a policy; the nft table is replaced in one transaction, so no packet ever meets half of it."""
-    run("nft", "--file", str(policy / RULESET))
+def parts(policy: Path) -> list[Callable[[], object]]:
+    """Return what loads a policy, in order. The nft table comes in one transaction: no packet meets half of it."""
+    steps: list[Callable[[], object]] = [partial(run, "nft", "--file", str(policy / RULESET))]
     for tool, name in LAYERS.items():
-        if (policy / name).is_file():
-            apply_layer(tool, policy / name)
-        else:
-            remove_layer(tool)
+        file = policy / name
+        steps.append(partial(apply_layer, tool, file) if file.is_file() else partial(remove_layer, tool))
+    return steps
+
+
+def apply(policy: Path) -> None:
+    """Load a policy up to the first part that fails."""
+    for part in parts(policy):
+        part()
 
 
 def in_force(policy: Path) -> bool:
@@ -217,8 +226,7 @@ def same_files(one: Path, other: Path) -> bool:
 def keep_running(target: Path) -> None:
     """Write down what runs at this moment, in a form that `apply` can load."""
     fresh(target)
-    has_table = succeeds("nft", "list", "table", *TABLE)
-    table = run("nft", "--stateless", "list", "table", *TABLE) if has_table else ""
+    table = run("nft", "--stateless", "list", "table", *TABLE) if has_table() else ""
     (target / RULESET).write_text(REPLACE + table, encoding="utf-8")
     for tool, name in LAYERS.items():
         if exists(tool, CHAIN):
@@ -233,15 +241,22 @@ def fresh(directory: Path) -> None:
 
 
 def persist(policy: Path) -> str:
-    """Make POLICY the one that boot loads; return the digest of its ruleset."""
-    for name in FILES:
-        temporary = SAVED / f".{name}.new"
-        shutil.copyfile(policy / name, temporary)
-        temporary.chmod(0o600)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(SAVED / name)
-    return hashlib.sha256((SAVED / RULESET).read_bytes()).hexdigest()
+    """Make POLICY the one that boot loads; return the digest of its ruleset.
+
+    All files are on the disk before the first takes its place, so a full disk leaves the former policy whole.
+    """
+    contents = {name: (policy / name).read_bytes() for name in FILES}
+    waiting = {name: SAVED / f".{name}.new" for name in FILES}
+    try:
+        for name, content in contents.items():
+            files.write(waiting[name], content)
+        for name in FILES:
+            waiting[name].replace(SAVED / name)
+    finally:
+        for path in waiting.values():
+            path.unlink(missing_ok=True)
+    files.settle(SAVED)
+    return hashlib.sha256(contents[RULESET]).hexdigest()
 
 
 # --- who is asking ------------------------------------------------------------------------------------------------
@@ -283,33 +298,82 @@ def named(conn: tuple[int, int] | list[int] | None) -> str:
 # --- verbs --------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def alone():
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
     """Let one invocation at a time change anything: the timer and a late `confirm` may meet."""
     RUNTIME.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (RUNTIME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.lock(RUNTIME / "lock", PROGRAM):
         yield
 
 
-def armed() -> dict | None:
-    """Return the change in flight, or None."""
-    return json.loads(STATE.read_text(encoding="utf-8")) if STATE.is_file() else None
+def armed() -> dict[str, Any] | None:
+    """Return the change in flight, or None. One that cannot be read can be rolled back, and not confirmed."""
+    try:
+        text = STATE.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    try:
+        change = json.loads(text)
+        return {key: change[key] for key in ("id", "conn", "loaded")}
+    except (ValueError, KeyError, TypeError):
+        return {"id": UNREADABLE, "conn": None, "loaded": None}
+
+
+def remember(change: dict[str, Any]) -> None:
+    """Write down the change in flight, whole or not at all: the timer's rollback depends on it."""
+    files.write(STATE, json.dumps(change))
+
+
+def start_timer(change: dict[str, Any], seconds: int) -> None:
+    """Have systemd roll the change back in time."""
+    run(
+        "systemd-run",
+        f"--unit={TIMER}",
+        f"--on-active={seconds}",
+        "--timer-property=AccuracySec=100ms",  # the default lets a timer come up to a minute late
+        "--property=Restart=on-failure",  # a rollback that fails once may succeed when iptables' lock is free
+        "--property=RestartSec=10",
+        "--collect",
+        INSTALLED,
+        "rollback",
+        f"--id={change['id']}",
+    )
+    run("systemctl", "is-active", "--quiet", f"{TIMER}.timer")
+
+
+def stop_timer() -> None:
+    """Stop the rollback timer, and a rollback that waits for us, or for its next attempt."""
+    attempt("systemctl", "stop", f"{TIMER}.timer", f"{TIMER}.service")
 
 
 def disarm() -> None:
     """Stop the rollback timer; the state goes first, so that a timer that fires meanwhile finds nothing to do."""
     STATE.unlink()
-    subprocess.run(["systemctl", "stop", f"{TIMER}.timer"], capture_output=True, check=False)
+    stop_timer()
     if succeeds("systemctl", "is-active", "--quiet", f"{TIMER}.timer"):
         raise Refusal(f"{TIMER}.timer does not stop; it will find nothing to roll back.")
 
 
-def roll_back(change: dict) -> None:
-    """Bring back what ran before the change, in both layers and both families."""
-    apply(PREVIOUS)
-    STATE.unlink()
+def roll_back(change: dict[str, Any]) -> None:
+    """Bring back what ran before the change, in both layers and both families, each as far as it goes.
+
+    Where nobody knows what ran before, since somebody has removed it, that is what boot would load.
+    """
+    former = PREVIOUS if (PREVIOUS / RULESET).is_file() else complete(SAVED)
+    complaints = [complaint for part in parts(former) if (complaint := failure(part))]
+    if complaints:
+        raise Refusal(f"change {change['id']} is not rolled back as a whole: {'; '.join(complaints)}")
+    STATE.unlink(missing_ok=True)
     journal(f"rolled-back id={change['id']}")
+
+
+def failure(part: Callable[[], object]) -> str | None:
+    """Do one part and tell why it failed, so that the next one is done all the same."""
+    try:
+        part()
+    except (Refusal, OSError) as problem:
+        return str(problem)
+    return None
 
 
 def arm(options: argparse.Namespace) -> None:
@@ -322,35 +386,29 @@ def arm(options: argparse.Namespace) -> None:
     elif same_files(candidate, SAVED) and in_force(candidate):
         print("unchanged")
         return
-    change = {"id": secrets.token_hex(4), "conn": connection(), "loaded": None}
+    change: dict[str, Any] = {"id": secrets.token_hex(4), "conn": connection(), "loaded": None}
     keep_running(PREVIOUS)
     run("nft", "--check", "--file", str(PREVIOUS / RULESET))
     fresh(CANDIDATE)
     for name in FILES:
         shutil.copyfile(candidate / name, CANDIDATE / name)
 
-    # A timer of the same name may have been left by a change that was rolled back by hand.
-    subprocess.run(["systemctl", "stop", f"{TIMER}.timer"], capture_output=True, check=False)
-    STATE.write_text(json.dumps(change), encoding="utf-8")
-    run(
-        "systemd-run",
-        f"--unit={TIMER}",
-        f"--on-active={options.seconds}",
-        "--timer-property=AccuracySec=100ms",  # the default lets a timer come up to a minute late
-        "--collect",
-        str(Path(__file__).resolve()),
-        "rollback",
-        f"--id={change['id']}",
-    )
-    run("systemctl", "is-active", "--quiet", f"{TIMER}.timer")
+    stop_timer()  # one of the same name may have been left by a change that was rolled back by hand
+    remember(change)
+    try:
+        start_timer(change, options.seconds)
+    except BaseException:
+        STATE.unlink(missing_ok=True)  # nothing was loaded, and nothing would bring it back
+        stop_timer()
+        raise
     journal(f"armed id={change['id']} conn={named(change['conn'])}")
     try:
         apply(CANDIDATE)
-    except Refusal:
+        remember({**change, "loaded": boot_ticks()})
+    except BaseException:
         roll_back(change)
+        stop_timer()
         raise
-    change["loaded"] = boot_ticks()
-    STATE.write_text(json.dumps(change), encoding="utf-8")
 
 
 def confirm(_: argparse.Namespace) -> None:
@@ -377,12 +435,12 @@ def confirm(_: argparse.Namespace) -> None:
 def rollback(options: argparse.Namespace) -> None:
     """Undo the change in flight: the timer's own command, and the operator's."""
     change = armed()
-    if change is None or options.id not in (None, change["id"]):
+    if change is None or (change["id"] != UNREADABLE and options.id not in (None, change["id"])):
         print("nothing to roll back")
         return
     roll_back(change)
     if options.id is None:  # the timer does not stop itself
-        subprocess.run(["systemctl", "stop", f"{TIMER}.timer"], capture_output=True, check=False)
+        stop_timer()
 
 
 def load(_: argparse.Namespace) -> None:
@@ -393,7 +451,15 @@ def load(_: argparse.Namespace) -> None:
 def docker_user(_: argparse.Namespace) -> None:
     """Bring the DOCKER-USER layer of the saved policy into force, first in its chain, in both families."""
     complete(SAVED)
-    changed = [tool for tool, name in LAYERS.items() if apply_layer(tool, SAVED / name)]
+    changed, complaints = [], []
+    for tool, name in LAYERS.items():
+        try:
+            if apply_layer(tool, SAVED / name):
+                changed.append(tool)
+        except Refusal as refusal:
+            complaints.append(str(refusal))
+    if complaints:
+        raise Refusal("; ".join(complaints))
     print(f"changed {' '.join(changed)}" if changed else "unchanged")
 
 
@@ -413,20 +479,21 @@ def status(_: argparse.Namespace) -> None:
     )
 
 
-def command_line() -> argparse.ArgumentParser:
+def command_line() -> Parser:
     """Return the parser; `--help` shows this file's own description."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    parser = Parser(PROGRAM, __doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
 
-    def verb(name: str, function, **more: object) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=function.__doc__.split("\n")[0], description=function.__doc__, **more)
+    def verb(name: str, function: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        words = function.__doc__ or ""
+        added = verbs.add_parser(name, help=words.partition("\n")[0], description=words)
         added.set_defaults(function=function)
         return added
 
     verb("load", load)
     arming = verb("arm", arm)
     arming.add_argument("candidate", type=Path, help="directory of the new policy")
-    arming.add_argument("--seconds", type=int, default=120, help="time to confirm in (default 120)")
+    arming.add_argument("--seconds", type=positive, default=120, help="time to confirm in (default 120)")
     verb("confirm", confirm)
     verb("rollback", rollback).add_argument("--id", help="only if this change is the one in flight")
     verb("docker-user", docker_user)
@@ -434,20 +501,22 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> int:
+def positive(text: str) -> int:
+    """A number of seconds that a timer can wait."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is no time to confirm in")
+    return number
+
+
+def main() -> NoReturn:
     """Run one verb."""
     options = command_line().parse_args()
-    if os.geteuid() != 0:
-        print("clawkeep-firewall: only root changes the firewall.", file=sys.stderr)
-        return 1
-    try:
+
+    def act() -> None:
+        if os.geteuid() != 0:
+            raise Refusal("only root changes the firewall.")
         with alone():
             options.function(options)
-    except Refusal as refusal:
-        print(f"clawkeep-firewall: {refusal}", file=sys.stderr)
-        return 1
-    return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    conclude(PROGRAM, act)

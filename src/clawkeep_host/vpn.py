@@ -96,7 +96,11 @@ def configuration(settings: dict[str, Any], peers: list[dict[str, Any]]) -> str:
         if not NAME.fullmatch(str(peer["name"])) or not KEY.fullmatch(str(peer["public_key"])):
             raise Refusal(f"the peer {peer['name']!r} has a name or a public key that is none.")
         allowed = [f"{ipaddress.ip_address(peer[one])}/{bits}" for one, bits in (("address4", 32), ("address6", 128))]
-        lines += ["[Peer]", f"PublicKey = {peer['public_key']}", f"PresharedKey = {secret(BASE / 'psk' / peer['name'])}"]
+        lines += [
+            "[Peer]",
+            f"PublicKey = {peer['public_key']}",
+            f"PresharedKey = {secret(BASE / 'psk' / peer['name'])}",
+        ]
         lines.append(f"AllowedIPs = {', '.join(allowed)}")
     return "\n".join(lines) + "\n"
 
