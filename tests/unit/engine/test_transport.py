@@ -92,8 +92,9 @@ def test_the_collector_takes_along_what_it_imports_of_the_host_programs_and_no_m
     archive.write_bytes(transport.collector())
     program = (
         "import sys; sys.path[:0] = [sys.argv[1]]; import clawkeep.collector.__main__ as main\n"
-        "import pkgutil, importlib, clawkeep.collector as package\n"
-        "for found in pkgutil.walk_packages(package.__path__, package.__name__ + '.'): importlib.import_module(found.name)\n"
+        "import importlib, pkgutil, clawkeep.collector as package\n"
+        "found = pkgutil.walk_packages(package.__path__, package.__name__ + '.')\n"
+        "for module in found: importlib.import_module(module.name)\n"
         "print(*sorted(name for name in sys.modules if name.startswith('clawkeep_host')))"
     )
     argv = [sys.executable, "-IS", "-c", program, str(archive)]
