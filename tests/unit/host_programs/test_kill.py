@@ -728,7 +728,7 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 
     monkeypatch.setattr(engine_api, "ask", silent)
     _, failures = kill.kill(host.settings)
-    first = [asked[2] for asked in host.engine.asked if "filters" not in asked[1]][:10]
+    first = [asked[2] for asked in host.engine.asked if "?all" not in asked[1]][:10]
     assert first == [20, 20, 20, 2, 2, 2, 2, 2, 2, 2]
     assert "systemctl stop gateway.service" in host.done
     assert [one.partition(":")[0] for one in failures][:10] == [
@@ -1408,3 +1408,16 @@ def test_its_places_are_those_of_the_role() -> None:
     assert str(kill.STATE) == "/var/lib/clawkeep/kill"
     assert str(kill.LOCK) == "/run/clawkeep/kill/lock"
     assert (kill.FLAG, kill.COPY) == stop_flag.FLAGS
+
+
+def test_an_agent_of_any_other_name_is_reached_with_its_network(host: Host) -> None:
+    """OpenClaw's own Compose file under some folder's name, beside the gateway that is declared."""
+    host.engine.containers += [
+        Fake("molbot-1", "e" * 64, role=None, image="openclaw:local", networks=("molbot_default",))
+    ]
+    own = "br-" + "1" * 12
+    for answer, failures in (kill.plan(host.settings), kill.kill(host.settings)):
+        assert failures == []
+        assert answer["bridges"] == sorted({own, *host.settings.bridges})
+        assert "molbot-1" in [one["name"] for one in answer["containers"]]
+    assert stop_flag.read(kill.FLAG).bridges == sorted({own, *host.settings.bridges})
