@@ -23,6 +23,10 @@ class EngineError(Refusal):
         self.code = code
 
 
+class Missing(EngineError):
+    """The engine has no such container, image, network or volume."""
+
+
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: str, seconds: float) -> None:
         # The host's name goes into a header that the engine does not read.
@@ -44,7 +48,8 @@ def ask(
     engine: str = SOCKET,
     limit: int = LIMIT,
 ) -> bytes:
-    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx, 5xx and silence.
+    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx (Missing
+    for 404), 5xx and silence.
 
     `seconds` is the silence that is borne, not the length of the answer; what is beyond `limit` bytes is left unread.
     """
@@ -62,5 +67,19 @@ def ask(
         connection.close()
     if answer.status >= 400:
         what = f"{method} {path.partition('?')[0]}"
-        raise EngineError(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}", answer.status)
+        kind = Missing if answer.status == 404 else EngineError
+        raise kind(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}", answer.status)
     return content
+
+
+def get(path: str, *, seconds: float = SECONDS, engine: str = SOCKET) -> Any:
+    """What the engine answers to a GET, decoded; raises Missing and EngineError."""
+    return decoded(ask("GET", path, seconds=seconds, engine=engine))
+
+
+def decoded(content: bytes) -> Any:
+    """The value of an answer of the engine; raises EngineError when it is no JSON."""
+    try:
+        return json.loads(content)
+    except ValueError as problem:
+        raise EngineError(f"Docker's answer cannot be read: {problem}") from None

@@ -20,16 +20,16 @@ from typing import Any
 
 import pytest
 
-from clawkeep import vpn
-from clawkeep.evidence.collect import vpn as collected
+from clawkeep.collector import vpn as collected
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.wireguard import Wireguard
-from clawkeep.inventory import Peer, Vantage
 from clawkeep.lab.network import inside
-from clawkeep.probes.handshake import shake, stranger
-from clawkeep.probes.scan import scan
-from clawkeep.probes.vantage import run_probe
-from tests.unit.roles.conftest import ROOT
+from clawkeep.measure.probes.handshake import shake, stranger
+from clawkeep.measure.probes.scan import scan
+from clawkeep.measure.probes.vantage import run_probe
+from clawkeep.site import vpn_peers
+from clawkeep.site.inventory import Peer, Vantage
+from clawkeep.subjects.entry.wireguard import Wireguard
+from clawkeep_host import package
 
 NEEDED = ("wg", "wireguard-go", "nmap", "nft")
 pytestmark = [
@@ -37,7 +37,13 @@ pytestmark = [
     pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason=f"needs {', '.join(NEEDED)}"),
 ]
 
-TOOL = ROOT / "roles/vpn/files/usr/local/sbin/clawkeep-vpn"
+# The installed program, with folders of its own: package and wrapper are those of a host.
+FOLDERS = """
+from pathlib import Path
+from clawkeep_host import vpn
+vpn.BASE, vpn.SEEN = Path({base!r}), Path({seen!r})
+main()
+"""
 HOST, DEVICE = "t2x-vpn-host", "t2x-vpn-device"
 TUNNEL, OTHER_END = "t2xwg0", "t2xwg1"
 PUBLIC = ("203.0.113.10", "2001:db8:113::10")
@@ -78,7 +84,7 @@ class World:
 
     def __init__(self, folder: Path, ruleset: str) -> None:
         self.folder, self.children = folder, list[subprocess.Popen[bytes]]()
-        self.keys, self.psk = vpn.new_keys(), vpn.new_preshared_key()
+        self.keys, self.psk = vpn_peers.new_keys(), vpn_peers.new_preshared_key()
         self.anna = self.peer("anna", 2, NEXT_MONTH, self.keys.public)
         self.base = folder / "vpn"
         (self.base / "psk").mkdir(parents=True)
@@ -87,6 +93,7 @@ class World:
         (self.base / "settings.json").write_text(
             json.dumps({"interface": TUNNEL, "port": 51820, "addresses": [f"{INSIDE[0]}/24", f"{INSIDE[1]}/64"]})
         )
+        self.install()
         self.wire()
         for namespace, tunnel in ((HOST, TUNNEL), (DEVICE, OTHER_END)):
             self.wireguard(namespace, tunnel)
@@ -110,6 +117,13 @@ class World:
     def secret(path: Path, text: str) -> None:
         path.touch(mode=0o600)
         path.write_text(text + "\n")
+
+    def install(self) -> None:
+        archive, self.program = self.folder / "clawkeep_host.zip", self.folder / "clawkeep-vpn"
+        archive.write_bytes(package.archive())
+        start, main, end = package.wrapper("clawkeep-vpn", archive=str(archive)).rpartition("main()\n")
+        assert (main, end) == ("main()\n", "")
+        self.program.write_text(start + FOLDERS.format(base=str(self.base), seen=str(self.folder / "state/seen.json")))
 
     def wire(self) -> None:
         run("ip", "link", "add", "card", "netns", HOST, "type", "veth", "peer", "name", "card", "netns", DEVICE)
@@ -146,8 +160,7 @@ class World:
         (self.base / "peers.json").write_text(json.dumps([peer.model_dump(mode="json") for peer in peers]))
 
     def tool(self, command: str) -> str:
-        state = str(self.folder / "state")
-        return within(HOST, sys.executable, str(TOOL), command, CLAWKEEP_VPN=str(self.base), CLAWKEEP_VPN_STATE=state)
+        return within(HOST, sys.executable, "-IS", str(self.program), command)
 
     def dump(self) -> str:
         """What the host's own `wg` would print: wireguard-go's sockets are not parted by namespaces."""
@@ -164,7 +177,7 @@ class World:
     def probe(self, host_key: str) -> dict[str, Any]:
         wishes = {"public": PUBLIC, "inside": INSIDE, "port": 51820, "host_key": host_key, "ports": [22, 443]}
         wishes |= {"tunnel": OTHER_END, "preshared": str(self.base / "psk" / "bob")}  # one key for both here
-        return run_probe("clawkeep.probes.vpn", Vantage(kind="netns", name=DEVICE), wishes, seconds=60)
+        return run_probe("clawkeep.measure.probes.vpn", Vantage(kind="netns", name=DEVICE), wishes, seconds=60)
 
     def shaken(self, host_key: str, private: str, address: str) -> str:
         return inside(DEVICE, lambda: shake(private, host_key, address, 51820, 3.0))
@@ -211,7 +224,7 @@ def direct(address: str, port: int) -> str:
 
 
 def test_only_a_declared_device_comes_in_and_only_by_the_tunnel(world: World) -> None:
-    world.declare(world.anna, world.peer("bob", 3, YESTERDAY, vpn.new_keys().public))
+    world.declare(world.anna, world.peer("bob", 3, YESTERDAY, vpn_peers.new_keys().public))
     host_key = world.tool("key").strip()
     assert (world.base / "private.key").stat().st_mode & 0o777 == 0o600
     assert "bob expired" in world.tool("up")
@@ -238,7 +251,7 @@ def test_what_was_added_by_hand_is_seen_and_taken_away(world: World) -> None:
     world.declare(world.anna)
     world.tool("key")
     world.tool("up")
-    other = vpn.new_keys().public
+    other = vpn_peers.new_keys().public
     within(HOST, "wg", "set", TUNNEL, "peer", other, "allowed-ips", "10.78.0.9/32")
     within(HOST, "wg", "set", TUNNEL, "peer", world.anna.public_key, "allowed-ips", "10.0.0.0/8")
     found = world.subject()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clawkeep_host import command
-from clawkeep_host.command import MISSING, OVERDUE, Done, Parser, Refusal, attempt, conclude, run, succeeds
+from clawkeep_host.command import MISSING, OVERDUE, Done, Parser, Refusal, attempt, conclude, printable, run, succeeds
 from clawkeep_host.version import version
 
 Captured = pytest.CaptureFixture[str]
@@ -155,16 +155,16 @@ def test_success_is_a_status_of_zero_in_time() -> None:
 def test_a_command_has_a_minute_unless_it_is_told_otherwise(
     call: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits: list[float | None] = []
-    really = subprocess.Popen.communicate
+    limits: list[float] = []
+    really = command._converse
 
-    def communicate(
-        self: subprocess.Popen[bytes], given: bytes | None = None, timeout: float | None = None
-    ) -> tuple[bytes, bytes]:
-        limits.append(timeout)
-        return really(self, given, timeout)
+    def converse(
+        process: subprocess.Popen[bytes], given: bytes, outputs: tuple[bytearray, bytearray], seconds: float, limit: int
+    ) -> int:
+        limits.append(seconds)
+        return really(process, given, outputs, seconds, limit)
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
+    monkeypatch.setattr(command, "_converse", converse)
     call("true")
     call("true", seconds=7)
     assert limits == [60.0, 7]
@@ -254,3 +254,43 @@ def test_every_program_tells_its_version_and_its_own_description(capsys: Capture
         parser.parse_args(["--wrong"])
     assert end.value.code == 2
     assert "clawkeep-try: error: " in capsys.readouterr().err
+
+
+def test_a_command_is_given_all_its_input_while_it_answers() -> None:
+    text = "x" * (1 << 20)
+    assert attempt("cat", stdin=text).stdout == text
+    assert attempt("cat").stdout == ""
+
+
+def test_a_command_that_writes_without_end_is_ended() -> None:
+    done = attempt("yes", limit=1000)
+    assert done.stdout == "y\n" * 500
+    assert done.complaint == "`yes` failed: it wrote more than 1000 bytes"
+    assert attempt("sh", "-c", "yes >&2", limit=1000).status == command.FLOODED
+    assert attempt("printf", "12345", limit=5).ok
+
+
+def test_a_command_that_was_killed_is_not_said_to_have_written_too_much() -> None:
+    assert attempt("sh", "-c", "kill -9 $$").complaint == "`sh -c kill -9 $$` failed: -9"
+
+
+def test_a_command_keeps_no_descriptor_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for argv in (("true",), ("yes",), ("no-such-command",)):
+        attempt(*argv, limit=10)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain \N{LATIN SMALL LETTER U WITH DIAERESIS}", "plain \N{LATIN SMALL LETTER U WITH DIAERESIS}"),
+        ("two\nlines\t here ", "two lines here"),
+        ("\x1b[2Jgone\x07", r"\x1b[2Jgone\x07"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}txt.exe\udcff", r"\u202etxt.exe\udcff"),
+        ("x" * 600, "x" * 500 + "..."),
+        ("x" * 500, "x" * 500),
+    ],
+)
+def test_foreign_text_is_shown_in_one_line_that_moves_no_cursor(text: str, shown: str) -> None:
+    assert printable(text) == shown

@@ -16,7 +16,7 @@ import pytest
 
 from clawkeep_host import engine_api
 from clawkeep_host.command import Refusal
-from clawkeep_host.engine_api import EngineError, ask
+from clawkeep_host.engine_api import EngineError, Missing, ask
 
 
 class Server(ThreadingMixIn, UnixStreamServer):
@@ -200,3 +200,19 @@ def test_the_engine_has_its_usual_place_and_twenty_seconds(monkeypatch: pytest.M
     with pytest.raises(EngineError, match=r"^Docker does not answer: no /run/docker\.sock$"):
         ask("GET", "/x")
     assert limits == [20.0]
+
+
+def test_an_answer_is_decoded(engine: Server) -> None:
+    engine.content = b'["yes"]'
+    assert engine_api.get("/containers/json", engine=at(engine)) == ["yes"]
+    engine.content = b"no JSON"
+    with pytest.raises(EngineError, match=r"^Docker's answer cannot be read: "):
+        engine_api.get("/containers/json", engine=at(engine))
+
+
+@pytest.mark.parametrize(("status", "missing"), [(404, True), (400, False), (409, False), (500, False)])
+def test_what_is_missing_is_told_from_other_refusals(engine: Server, status: int, missing: bool) -> None:
+    engine.status = status
+    with pytest.raises(EngineError) as refusal:
+        engine_api.get("/containers/x/json", engine=at(engine))
+    assert isinstance(refusal.value, Missing) is missing
