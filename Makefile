@@ -32,6 +32,7 @@ lint:
 	ruff format --check .
 	ruff check .
 	mypy
+	lint-imports --no-cache --no-logo
 	yamllint --strict .
 	ansible-lint --offline --strict
 

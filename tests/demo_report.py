@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawkeep import register, repo
-from clawkeep.register import Control, Proof
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
+from clawkeep.register import register
+from clawkeep.register.register import Control, Proof
 from clawkeep.report import files
-from clawkeep.report.model import Bundle, Change, Difference, Drift, HostRow, Report, Result, Waiver
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Bundle, Change, Difference, Drift, HostRow, Report, Result, Waiver
 from tests.reports import FINISHED, STARTED, VERSION, digest, excerpt, waiver
 
 HOSTS = {

@@ -6,9 +6,9 @@ import hashlib
 import random
 from collections.abc import Mapping
 
-from clawkeep.register import Control, Proof, Severity
-from clawkeep.report.model import Bundle, Change, Difference, Drift, Excerpt, HostRow, Report, Result, Waiver
-from clawkeep.verdict import Status
+from clawkeep.base.verdict import Status
+from clawkeep.register.register import Control, Proof, Severity
+from clawkeep.verify.report import Bundle, Change, Difference, Drift, Excerpt, HostRow, Report, Result, Waiver
 
 STARTED, FINISHED = "2026-11-20T06:00:04Z", "2026-11-20T06:01:52Z"
 VERSION = "0.1.0"

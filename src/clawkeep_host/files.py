@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import itertools
@@ -19,6 +20,7 @@ POLL_SECONDS = 0.2
 
 ENTRIES = 1_000_000  # of one tree; each costs some 30 microseconds
 DEPTH = 500  # each open folder costs a descriptor, and a service has 1024 unless told otherwise
+LINKS = 40  # on one way; as many as the kernel follows
 TOLD = 20  # sentences about what was left out of a walk; the rest is counted
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 PIN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,6 +51,18 @@ def write(path: Path, content: str | bytes, mode: int = 0o600, owner: int | None
             fresh.unlink()
         raise
     settle(path.parent)
+
+
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make a folder with `mode`, and what is missing above it with 0755, whatever the umask; one that is there stays.
+
+    Raises OSError when it cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent, 0o755)
+    path.mkdir(mode, exist_ok=True)
+    path.chmod(mode)
 
 
 def settle(folder: Path) -> None:
@@ -236,6 +250,79 @@ class Walk:
         self.omitted += 1
         if len(self.left_out) < TOLD:
             self.left_out.append((path, (why.strerror or str(why)) if isinstance(why, OSError) else why))
+
+
+def content(path: str | Path, limit: int) -> bytes:
+    """At most `limit` bytes of the regular file at `path`; links are followed, so what leads there is root's own.
+
+    Whatever else lies there (a pipe that nobody writes to, a device that acts when it is opened) is refused unopened.
+    Raises OSError.
+    """
+    pinned = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _content(pinned, path, limit)
+    finally:
+        os.close(pinned)
+
+
+def content_beneath(root: str | Path, path: str, limit: int) -> bytes:
+    """The same of what lies at `path` below `root`, found as `pin_beneath` finds it; raises OSError."""
+    pinned = pin_beneath(root, path)
+    try:
+        return _content(pinned, path, limit)
+    finally:
+        os.close(pinned)
+
+
+def pin_beneath(root: str | Path, path: str) -> int:
+    """An O_PATH descriptor of what lies at `path` for a process whose root is `root`, which the caller trusts.
+
+    Links and `..` stay below the root. A link is followed only where root alone can have put it: as soon as the way
+    leads through a folder that somebody else may write to, a link raises OSError (ELOOP), as the last part does.
+    """
+    way = [(os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), True)]
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    links = 0
+    try:
+        while parts:
+            part = parts.pop(0)
+            folder, trusted = way[-1]
+            if part == "..":
+                if len(way) > 1:
+                    os.close(way.pop()[0])
+                continue
+            trusted = trusted and _is_roots_alone(os.fstat(folder))
+            pinned = os.open(part, PIN, dir_fd=folder)
+            if not stat.S_ISLNK(os.fstat(pinned).st_mode):
+                way.append((pinned, trusted))
+                continue
+            try:
+                links += 1
+                if not trusted or links > LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                target = os.readlink("", dir_fd=pinned)
+            finally:
+                os.close(pinned)
+            if target.startswith("/"):
+                while len(way) > 1:
+                    os.close(way.pop()[0])
+            parts = [part for part in target.split("/") if part not in ("", ".")] + parts
+        return os.dup(way[-1][0])
+    finally:
+        for folder, _ in way:
+            os.close(folder)
+
+
+def _is_roots_alone(folder: os.stat_result) -> bool:
+    return folder.st_uid == 0 and not folder.st_mode & 0o022
+
+
+def _content(pinned: int, path: str | Path, limit: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(pinned).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    descriptor = os.open(f"/proc/self/fd/{pinned}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
 
 
 def _mount(descriptor: int) -> str:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-CLAWKEEP = (sys.executable, "-m", "clawkeep.cli")
+CLAWKEEP = (sys.executable, "-m", "clawkeep.cli.app")
 
 
 def run(*arguments: str) -> str:

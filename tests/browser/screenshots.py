@@ -8,7 +8,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from clawkeep import register, repo
+from clawkeep.base import repo
+from clawkeep.register import register
 from clawkeep.report import html
 from tests.browser.chromium import Chromium
 from tests.demo_report import demo

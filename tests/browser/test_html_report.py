@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from clawkeep import register, repo
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
+from clawkeep.register import register
 from clawkeep.report import html
-from clawkeep.verdict import Status
 from tests import demo_report, reports
 from tests.browser.chromium import Chromium
 

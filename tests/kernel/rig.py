@@ -18,14 +18,15 @@ from typing import Any
 
 import yaml
 
-from clawkeep import inventory, repo
-from clawkeep.evidence.collect import bypass
-from clawkeep.evidence.collect.bypass_cases import facts, filled, listed
-from clawkeep.evidence.collect.core import Recorder
-from clawkeep.evidence.collect.namespaces import in_network_of
+from clawkeep.base import repo
+from clawkeep.collector.experiments import bypass
+from clawkeep.collector.experiments.bypass_cases import facts, filled, listed
+from clawkeep.collector.namespaces import in_network_of
+from clawkeep.collector.recorder import Recorder
 from clawkeep.lab import topology as t
 from clawkeep.lab.world import pki
 from clawkeep.lab.world.services import CERTIFIED_NAMES, SERVICES
+from clawkeep.site import inventory
 
 Render = Callable[..., str]
 

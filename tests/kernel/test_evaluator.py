@@ -19,9 +19,9 @@ from typing import TextIO
 
 import pytest
 
-from clawkeep.evidence.netfilter.model import read_tables
-from clawkeep.evidence.netfilter.packet import Packet, Surroundings
-from clawkeep.evidence.netfilter.travel import ACCEPT, DROP, Traveller
+from clawkeep.netfilter.model import read_tables
+from clawkeep.netfilter.packet import Packet, Surroundings
+from clawkeep.netfilter.travel import ACCEPT, DROP, Traveller
 
 pytestmark = pytest.mark.kernel
 

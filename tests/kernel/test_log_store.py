@@ -18,17 +18,17 @@ from typing import Any
 
 import pytest
 
-from clawkeep import inventory as inventories
-from clawkeep.evidence.collect import logs
-from clawkeep.evidence.collect.core import Recorder
-from clawkeep.evidence.collect.namespaces import in_network_of
+from clawkeep.collector import logs
+from clawkeep.collector.namespaces import in_network_of
+from clawkeep.collector.recorder import Recorder
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
 from clawkeep.lab import records
 from clawkeep.lab import topology as t
 from clawkeep.lab.topology import SCENARIOS, Lab
 from clawkeep.lab.world import services
-from clawkeep.probes import siem
+from clawkeep.measure.probes import siem
+from clawkeep.site import inventory as inventories
+from clawkeep.subjects.logs.log_store import LogStore
 
 from .rig import CHECKOUT, daemon, listening, run
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.collect import names
-from clawkeep.evidence.collect.connects import Connect, connect_all
-from clawkeep.evidence.collect.egress import SPELLINGS
-from clawkeep.evidence.collect.namespaces import in_network_of, same_network
+from clawkeep.collector.experiments import names
+from clawkeep.collector.experiments.connects import Connect, connect_all
+from clawkeep.collector.experiments.egress import SPELLINGS
+from clawkeep.collector.namespaces import in_network_of, same_network
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.reach import Reach
+from clawkeep.subjects.network.reach import Reach
 
 pytestmark = pytest.mark.kernel
 
@@ -170,7 +170,9 @@ def probe(module: str, **changes: Any) -> dict[str, Any]:
         ],
         **changes,
     }
-    found = json.loads(within(NEIGHBOUR, sys.executable, "-m", f"clawkeep.probes.{module}", text=json.dumps(wishes)))
+    found = json.loads(
+        within(NEIGHBOUR, sys.executable, "-m", f"clawkeep.measure.probes.{module}", text=json.dumps(wishes))
+    )
     assert isinstance(found, dict)
     return found
 
@@ -229,8 +231,8 @@ def test_names_are_asked_of_given_servers_only(segment: subprocess.Popen[bytes])
 
 COLLECT = """
 import json, sys
-from clawkeep.evidence.collect import docker, egress
-from clawkeep.evidence.collect.core import Recorder
+from clawkeep.collector import docker, egress
+from clawkeep.collector.recorder import Recorder
 wishes = json.load(sys.stdin)
 docker.running = lambda recorder: wishes["containers"]
 recorder = Recorder(wishes["parameters"])

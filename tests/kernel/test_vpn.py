@@ -20,15 +20,15 @@ from typing import Any
 
 import pytest
 
-from clawkeep import vpn
-from clawkeep.evidence.collect import vpn as collected
+from clawkeep.collector import vpn as collected
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.wireguard import Wireguard
-from clawkeep.inventory import Peer, Vantage
 from clawkeep.lab.network import inside
-from clawkeep.probes.handshake import shake, stranger
-from clawkeep.probes.scan import scan
-from clawkeep.probes.vantage import run_probe
+from clawkeep.measure.probes.handshake import shake, stranger
+from clawkeep.measure.probes.scan import scan
+from clawkeep.measure.probes.vantage import run_probe
+from clawkeep.site import vpn_peers
+from clawkeep.site.inventory import Peer, Vantage
+from clawkeep.subjects.entry.wireguard import Wireguard
 from clawkeep_host import package
 
 NEEDED = ("wg", "wireguard-go", "nmap", "nft")
@@ -84,7 +84,7 @@ class World:
 
     def __init__(self, folder: Path, ruleset: str) -> None:
         self.folder, self.children = folder, list[subprocess.Popen[bytes]]()
-        self.keys, self.psk = vpn.new_keys(), vpn.new_preshared_key()
+        self.keys, self.psk = vpn_peers.new_keys(), vpn_peers.new_preshared_key()
         self.anna = self.peer("anna", 2, NEXT_MONTH, self.keys.public)
         self.base = folder / "vpn"
         (self.base / "psk").mkdir(parents=True)
@@ -177,7 +177,7 @@ class World:
     def probe(self, host_key: str) -> dict[str, Any]:
         wishes = {"public": PUBLIC, "inside": INSIDE, "port": 51820, "host_key": host_key, "ports": [22, 443]}
         wishes |= {"tunnel": OTHER_END, "preshared": str(self.base / "psk" / "bob")}  # one key for both here
-        return run_probe("clawkeep.probes.vpn", Vantage(kind="netns", name=DEVICE), wishes, seconds=60)
+        return run_probe("clawkeep.measure.probes.vpn", Vantage(kind="netns", name=DEVICE), wishes, seconds=60)
 
     def shaken(self, host_key: str, private: str, address: str) -> str:
         return inside(DEVICE, lambda: shake(private, host_key, address, 51820, 3.0))
@@ -224,7 +224,7 @@ def direct(address: str, port: int) -> str:
 
 
 def test_only_a_declared_device_comes_in_and_only_by_the_tunnel(world: World) -> None:
-    world.declare(world.anna, world.peer("bob", 3, YESTERDAY, vpn.new_keys().public))
+    world.declare(world.anna, world.peer("bob", 3, YESTERDAY, vpn_peers.new_keys().public))
     host_key = world.tool("key").strip()
     assert (world.base / "private.key").stat().st_mode & 0o777 == 0o600
     assert "bob expired" in world.tool("up")
@@ -251,7 +251,7 @@ def test_what_was_added_by_hand_is_seen_and_taken_away(world: World) -> None:
     world.declare(world.anna)
     world.tool("key")
     world.tool("up")
-    other = vpn.new_keys().public
+    other = vpn_peers.new_keys().public
     within(HOST, "wg", "set", TUNNEL, "peer", other, "allowed-ips", "10.78.0.9/32")
     within(HOST, "wg", "set", TUNNEL, "peer", world.anna.public_key, "allowed-ips", "10.0.0.0/8")
     found = world.subject()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.bypass import Bypass
-from clawkeep.evidence.collect.bypass_cases import CASES, DIRECT
+from clawkeep.collector.experiments.bypass_cases import CASES, DIRECT
+from clawkeep.subjects.network.bypass import Bypass
 from tests.unit.exposure import worlds
 
 from . import rig

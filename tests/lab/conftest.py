@@ -17,7 +17,7 @@ import pytest
 from clawkeep.lab import state, topology
 
 ROOT = Path(__file__).resolve().parents[2]
-CLAWKEEP = (sys.executable, "-m", "clawkeep.cli")
+CLAWKEEP = (sys.executable, "-m", "clawkeep.cli.app")
 HOST4, HOST6 = (str(interface.ip) for interface in topology.HOST_ADDRESSES)
 CONNECT_SECONDS = 5  # long enough for a second SYN
 

@@ -24,12 +24,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from clawkeep import clock
-from clawkeep.inventory import CONTROL, LEDGER
+from clawkeep.base import clock
 from clawkeep.lab import state, topology
 from clawkeep.lab.guest import ADMIN
-from clawkeep.schedule import ledger
-from clawkeep.schedule.ledger import Attempt, Ledger
+from clawkeep.site import ledger
+from clawkeep.site.inventory import CONTROL, LEDGER
+from clawkeep.site.ledger import Attempt, Ledger
 
 from . import wheelhouse
 from .conftest import ROOT, Lab, await_true, proven

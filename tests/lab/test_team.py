@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
+from clawkeep.collector.experiments.bypass_cases import DIRECT
 from clawkeep.evidence import store
-from clawkeep.evidence.bypass import ANSWERED, Attempt, Bypass
-from clawkeep.evidence.collect.bypass_cases import DIRECT
 from clawkeep.lab import lab as labs
 from clawkeep.lab import records, state
 from clawkeep.lab import topology as t
+from clawkeep.register import tiers
 from clawkeep.sabotage import world
+from clawkeep.subjects.network.bypass import ANSWERED, Attempt, Bypass
 
 from .conftest import HOST4, HOST6, Lab, await_true
 
@@ -50,7 +51,7 @@ def attempts(lab: Lab, into: Path) -> dict[str, Attempt]:
 def test_without_the_egress_rules_every_direct_way_is_open(lab: Lab, tmp_path: Path) -> None:
     """EGR-01: the suite measures the firewall, and not a world in which nobody would have answered."""
     closed = attempts(lab, tmp_path / "closed")
-    lab.root(world.read(repo.find().sabotages / "EGR-01-accepted.yml").do)
+    lab.root(world.read(world.place(repo.find().sabotages, "EGR-01-accepted")).do)
     opened = attempts(lab, tmp_path / "opened")
     width = max(map(len, closed))
     for case, attempt in closed.items():

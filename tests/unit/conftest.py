@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from clawkeep import cli, inventory
-from clawkeep.repo import Repo
+from clawkeep.base.repo import Repo
+from clawkeep.cli import app
+from clawkeep.site import inventory
 
 Listing = dict[str, Any]
 VARS = ("group_vars", "host_vars")
@@ -25,7 +26,7 @@ def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["clawkeep", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         out, err = capfd.readouterr()
         assert "Traceback" not in out + err
         return int(ended.value.code or 0), out, err

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from clawkeep import register, repo
-from clawkeep.evidence import SUBJECTS
-from clawkeep.register import Control, Proof
+from clawkeep.base import repo
+from clawkeep.register import register
+from clawkeep.register.register import Control, Proof
 from clawkeep.sabotage import world
 from clawkeep.sabotage.world import Kind, Sabotage
+from clawkeep.subjects.table import SUBJECTS
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def automated(controls: dict[str, Control]) -> dict[str, Control]:
 @pytest.fixture(scope="module")
 def modules(checkout: repo.Repo) -> dict[Path, ast.Module]:
     """The test modules of the conformance suite, parsed."""
-    paths = sorted(path for folder in checkout.suite for path in folder.rglob("test_*.py"))
+    paths = sorted(checkout.suite.rglob("test_*.py"))
     return {path: ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in paths}
 
 
@@ -186,9 +187,14 @@ def test_every_page_tells_its_sabotages_and_no_others(
     none(wrong)
 
 
+def test_every_sabotage_lies_in_the_folder_of_its_family(checkout: repo.Repo, sabotages: dict[str, Sabotage]) -> None:
+    lost = [one.path for name, one in sabotages.items() if one.path != world.place(checkout.sabotages, name)]
+    none([f"{path} belongs into the folder of its family" for path in lost])
+
+
 def test_no_patch_has_lost_its_sabotage(checkout: repo.Repo, sabotages: dict[str, Sabotage]) -> None:
     known = {sabotage.patch for sabotage in sabotages.values()}
-    none([str(path) for path in checkout.sabotages.glob(f"*{world.PATCH}") if path not in known])
+    none([str(path) for path in checkout.sabotages.rglob(f"*{world.PATCH}") if path not in known])
 
 
 def test_subjects_have_names_of_their_own() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import clock, estate, inventory, repo
+from clawkeep.base import clock, repo
 from clawkeep.schedule import metrics, summary
-from clawkeep.schedule.ledger import Attempt, Ledger
+from clawkeep.site import estate, inventory
+from clawkeep.site.ledger import Attempt, Ledger
 
 ROOT = repo.find(Path(__file__)).root
 SPEAK = ("src", "roles", "playbooks", "docs", "inventories", "molecule", "scripts", "tests")  # and files of the root

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import register, repo, tiers
-from clawkeep.errors import ClawkeepError
-from clawkeep.observation import Observation
-from clawkeep.report.model import Report
-from clawkeep.run import Selection, evaluate
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import register, tiers
 from clawkeep.sabotage import world
 from clawkeep.sabotage.record import recorded
 from clawkeep.sabotage.world import Sabotage
-from clawkeep.verdict import Status
+from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.verify.report import Report
 
 CHECKOUT = repo.find(Path(__file__))
 SABOTAGES = world.load(CHECKOUT.sabotages)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import attestations, sshsig
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import sshsig
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence.bundle import signature
+from clawkeep.verify import attestations
 
 NAMESPACES = (signature.NAMESPACE, attestations.NAMESPACE)
 
@@ -68,7 +69,7 @@ def test_an_encrypted_key_asks_nobody_at_a_terminal(key: Callable[..., Path], na
     path = key("not known to anybody")
     leader, follower = os.openpty()
     script = (
-        "import sys; from pathlib import Path; from clawkeep import sshsig\n"
+        "import sys; from pathlib import Path; from clawkeep.base import sshsig\n"
         "try: sshsig.sign(b'words', Path(sys.argv[1]), sys.argv[2])\n"
         "except Exception as problem: print(problem)"
     )

@@ -6,21 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from clawkeep.evidence.systemd import units
-from clawkeep.evidence.untrusted import (
-    boolean,
-    get,
-    integer,
-    legible,
-    mapping,
-    number,
-    rows,
-    sequence,
-    size,
-    text,
-    texts,
-)
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.evidence.parsing import boolean, get, integer, legible, mapping, number, rows, sequence, size, text, texts
+from clawkeep.subjects.systemd import units
 
 Reader = Callable[[object, str], object]
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
 
 SCHEMA = 1
 

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence.bundle import files
 from clawkeep.evidence.bundle.bundle import Bundle, open_bundle
 from clawkeep.evidence.bundle.files import HOSTS, MANIFEST, SIGNATURE, Tampered
 from clawkeep.evidence.bundle.manifest import Entry, seal
 from clawkeep.evidence.bundle.signature import Key
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Site, parse_site
-from clawkeep.observation import Observation
-from clawkeep.tiers import Tier
+from clawkeep.evidence.observation import Observation
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Host, Site, parse_site
 
 
 @dataclass(frozen=True)

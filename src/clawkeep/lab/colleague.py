@@ -6,10 +6,10 @@ import datetime
 import subprocess
 from pathlib import Path
 
-from clawkeep import vpn
-from clawkeep.inventory import Peer
 from clawkeep.lab.topology import Lab
-from clawkeep.vpn import Store
+from clawkeep.site import vpn_peers
+from clawkeep.site.inventory import Peer
+from clawkeep.site.vpn_peers import Store
 
 DEVICE = "lab-colleague"
 DAYS = 90
@@ -25,13 +25,13 @@ def peer(lab: Lab, inventory: Path) -> Peer:
     kept = store(lab, inventory)
     private, public = kept.secret / "device.key", kept.secret / "device.pub"
     if not public.exists():
-        keys = vpn.new_keys()
-        for path, text in ((private, keys.private), (kept.preshared_key(DEVICE), vpn.new_preshared_key())):
+        keys = vpn_peers.new_keys()
+        for path, text in ((private, keys.private), (kept.preshared_key(DEVICE), vpn_peers.new_preshared_key())):
             path.unlink(missing_ok=True)
             kept.keep(path, text + "\n")
         public.write_text(keys.public + "\n", encoding="ascii")
     expires = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=DAYS)
-    return vpn.new_peer(DEVICE, "Lab Operator", expires, public.read_text(encoding="ascii").strip(), [])
+    return vpn_peers.new_peer(DEVICE, "Lab Operator", expires, public.read_text(encoding="ascii").strip(), [])
 
 
 def emergency_key(lab: Lab) -> str:

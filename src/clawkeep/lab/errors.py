@@ -1,6 +1,6 @@
 """What goes wrong in the lab."""
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 
 
 class LabError(ClawkeepError):

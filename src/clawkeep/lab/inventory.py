@@ -7,15 +7,16 @@ from pathlib import Path
 
 import yaml
 
-from clawkeep import clock, repo, tiers
-from clawkeep.inventory import CONTROL
+from clawkeep.base import clock, repo
 from clawkeep.lab import colleague, records, ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
 from clawkeep.lab.topology import Lab
 from clawkeep.lab.world import pki
-from clawkeep.schedule import ledger as ledgers
+from clawkeep.register import tiers
+from clawkeep.site import ledger as ledgers
+from clawkeep.site.inventory import CONTROL
 
 CONTROL_NODE = "lab-control"
 _NOTE = "# Written by `clawkeep lab up`; gone with `clawkeep lab down`.\n"

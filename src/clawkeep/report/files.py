@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.register import Control
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.register.register import Control
 from clawkeep.report import html, machine, markdown, oscal, sarif, sheet
-from clawkeep.report.model import Report
+from clawkeep.verify.report import Report
 
 Writer = Callable[[Report, Mapping[str, Control]], bytes]
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from clawkeep.report.model import SCHEMA, Bundle, Drift, Report, Result, Waiver
-from clawkeep.report.sanitise import EXCERPT, clean
-from clawkeep.verdict import Status
+from clawkeep.base.printable import EXCERPT, clean
+from clawkeep.base.verdict import Status
+from clawkeep.verify.report import SCHEMA, Bundle, Drift, Report, Result, Waiver
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from clawkeep.register import Control
+from clawkeep.base.printable import clean
+from clawkeep.base.verdict import Status
+from clawkeep.register.register import Control
 from clawkeep.report import words
-from clawkeep.report.model import Change, Exit, Report, Result
-from clawkeep.report.sanitise import clean
 from clawkeep.report.terminal import MEANINGS
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Change, Exit, Report, Result
 
 ROOM = 50_000  # characters for the lists; GitHub takes 65,536 in a comment
 SIGNS = {Exit.GREEN: "✅", Exit.RED: "❌", Exit.UNMEASURED: "⚠️", Exit.DRIFT: "📉", Exit.WAIVERS: "📜"}

@@ -16,12 +16,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clawkeep.register import Control
+from clawkeep.base.printable import EXCERPT, clean
+from clawkeep.base.verdict import Status
+from clawkeep.register.register import Control
 from clawkeep.report import page, words
 from clawkeep.report.markdown import plain
-from clawkeep.report.model import Excerpt, Report, Result
-from clawkeep.report.sanitise import EXCERPT, clean
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Excerpt, Report, Result
 
 VERSION = "1.1.3"
 NS = "https://clawkeep.example/ns/oscal"  # of our own properties; a name, not a page

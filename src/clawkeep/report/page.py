@@ -7,15 +7,15 @@ import re
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from clawkeep import pages
-from clawkeep.register import Control
+from clawkeep.register import prose
+from clawkeep.register.register import Control
 
 _RELATIVE_LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:)[^)\s]*\)")
 
 
 def paragraph(control: Control, section: str) -> str:
     """The first paragraph of a section of the page on one line; the control's title where there is none."""
-    first = pages.sections(control.body).get(section, "").partition("\n\n")[0]
+    first = prose.sections(control.body).get(section, "").partition("\n\n")[0]
     return " ".join(first.split()) or control.title
 
 

@@ -12,11 +12,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from clawkeep.register import Control, Proof, Severity
+from clawkeep.base.printable import clean
+from clawkeep.base.verdict import Status
+from clawkeep.register.register import Control, Proof, Severity
 from clawkeep.report import page, words
-from clawkeep.report.model import Exit, Report, Result, Waiver
-from clawkeep.report.sanitise import clean
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Exit, Report, Result, Waiver
 
 SCHEMA_URI = "https://json.schemastore.org/sarif-2.1.0.json"
 TOLD = (*words.FINDINGS, Status.WAIVED)

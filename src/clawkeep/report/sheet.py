@@ -7,9 +7,9 @@ import io
 import re
 from collections.abc import Mapping
 
-from clawkeep.register import Control
-from clawkeep.report.model import Report, Result
-from clawkeep.report.sanitise import clean
+from clawkeep.base.printable import clean
+from clawkeep.register.register import Control
+from clawkeep.verify.report import Report, Result
 
 COLUMNS = (
     *("control", "title", "severity", "host", "tier", "status", "message", "remedy", "evidence"),

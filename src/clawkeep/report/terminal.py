@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clawkeep.report.model import Bundle, Change, Drift, Exit, Report, Result, Waiver
-from clawkeep.report.sanitise import clean
-from clawkeep.verdict import Status
+from clawkeep.base.printable import clean
+from clawkeep.base.verdict import Status
+from clawkeep.verify.report import Bundle, Change, Drift, Exit, Report, Result, Waiver
 
 STYLES = {
     Status.PASS: "green",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from clawkeep.register import Severity
+from clawkeep.base.verdict import Status
+from clawkeep.register.register import Severity
 from clawkeep.report import terminal
-from clawkeep.report.model import Bundle, Change, Report, Result
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Bundle, Change, Report, Result
 
 AREAS: Mapping[str, str] = {
     "INV": "Inventory",

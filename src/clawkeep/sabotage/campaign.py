@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clawkeep import inventory
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.repo import Repo
+from clawkeep.base.verdict import Status
+from clawkeep.evidence.observation import Observation
 from clawkeep.lab import inventory as lab_inventory
 from clawkeep.lab import lab as labs
 from clawkeep.lab import ssh, state
 from clawkeep.lab.topology import Lab
-from clawkeep.observation import Observation
-from clawkeep.observe import observe
-from clawkeep.repo import Repo
-from clawkeep.report.model import Exit, Report
-from clawkeep.run import Selection, evaluate
+from clawkeep.measure.observe import observe
 from clawkeep.sabotage import record
 from clawkeep.sabotage.world import AWAIT_SECONDS, Kind, Sabotage, complaints, statuses
-from clawkeep.verdict import Status
+from clawkeep.site import inventory
+from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.verify.report import Exit, Report
 
 SNAPSHOT = "green"
 DO_SECONDS = 600  # for one shell text on the lab host; `undo` may start the gateway again, minutes under emulation

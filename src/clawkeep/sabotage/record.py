@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from clawkeep import tiers
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.repo import Repo
+from clawkeep.base.verdict import Status
+from clawkeep.collector.programs import KEY
 from clawkeep.evidence import store
-from clawkeep.observation import Observation
-from clawkeep.repo import Repo
-from clawkeep.run import EVERYTHING, Selection, evaluate
+from clawkeep.evidence.document import HostEvidence
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
 from clawkeep.sabotage.difference import Operation, difference
 from clawkeep.sabotage.minimise import minimise
 from clawkeep.sabotage.world import Sabotage, broken
-from clawkeep.verdict import Status
+from clawkeep.verify.evaluate import EVERYTHING, Selection, evaluate
 
 Verdict = tuple[str, str]
 
@@ -38,7 +41,16 @@ def recorded(checkout: Repo, tier: str) -> Observation:
     observations = store.load(folder, tiers.load(checkout.tiers))
     if len(observations) != 1 or not observations[0].reached:
         raise ClawkeepError(f"{folder} must hold the evidence of exactly one host that was reached")
-    return observations[0]
+    return _without_programs(observations[0])
+
+
+def _without_programs(observed: Observation) -> Observation:
+    """Leave out which host programs were installed: a later checkout installs others, and would find these too old."""
+    if observed.evidence is None:
+        return observed
+    raw = copy.deepcopy(dict(observed.evidence.raw))
+    raw["inside"]["facts"].pop(KEY, None)
+    return replace(observed, evidence=HostEvidence(observed.evidence.name, raw))
 
 
 def smallest(

@@ -13,13 +13,13 @@ import jsonpatch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from clawkeep import safe_yaml
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import safe_yaml
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.observation import Observation
-from clawkeep.register import Control, Proof, sentence
-from clawkeep.report.model import Report
-from clawkeep.verdict import Status
+from clawkeep.evidence.observation import Observation
+from clawkeep.register.register import Control, Proof, sentence
+from clawkeep.verify.report import Report
 
 PATCH = ".patch.json"
 AWAIT_SECONDS = 420  # how long a sabotage may take to be in force: an emulated gateway starts in minutes
@@ -127,8 +127,13 @@ def read(path: Path) -> Sabotage:
 
 
 def load(folder: Path) -> dict[str, Sabotage]:
-    """Every sabotage of `folder` by its stem, in the order of the stems."""
-    return {path.stem: read(path) for path in sorted(folder.glob("*.yml"))}
+    """Every sabotage at and below `folder` by its stem, in the order of the stems."""
+    return {path.stem: read(path) for path in sorted(folder.rglob("*.yml"), key=lambda path: path.stem)}
+
+
+def place(folder: Path, stem: str) -> Path:
+    """Where the sabotage `stem` lies below `folder`: in a folder for its control's family."""
+    return folder / stem.partition("-")[0].lower() / f"{stem}.yml"
 
 
 def of_tier(known: Mapping[str, Sabotage], controls: Mapping[str, Control], rank: int) -> dict[str, Sabotage]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.schedule import ledger
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.schedule.config import Config
 from clawkeep.schedule.notice import Level, Notice
 from clawkeep.schedule.tell import tell
+from clawkeep.site import ledger
 
 
 def told_already(config: Config, invocation: str) -> bool:

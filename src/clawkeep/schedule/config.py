@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from clawkeep.errors import ClawkeepError, sentence
-from clawkeep.schedule import period
-from clawkeep.schedule.ledger import FILE, Period
+from clawkeep.base.errors import ClawkeepError, sentence
+from clawkeep.site import period
+from clawkeep.site.ledger import FILE, Period
 
 SECRET_CAP = 8192  # bytes
 

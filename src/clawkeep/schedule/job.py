@@ -20,20 +20,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawkeep import clock
-from clawkeep.controller import OWN_LEDGER
-from clawkeep.errors import ClawkeepError
-from clawkeep.evidence.transport import SSH_OPTIONS
-from clawkeep.report.model import Exit
-from clawkeep.report.sanitise import clean
-from clawkeep.schedule import files, ledger, metrics, summary
+from clawkeep.base import atomic, clock
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
+from clawkeep.measure.controller import OWN_LEDGER
+from clawkeep.measure.transport import SSH_OPTIONS
+from clawkeep.schedule import metrics, summary
 from clawkeep.schedule.config import Config
-from clawkeep.schedule.ledger import NAME, Attempt, Ledger
 from clawkeep.schedule.notice import Level
 from clawkeep.schedule.summary import Report, Story
 from clawkeep.schedule.tell import tell
+from clawkeep.site import ledger
+from clawkeep.site.ledger import NAME, Attempt, Ledger
+from clawkeep.verify.report import Exit
 
-PROGRAM = (sys.executable, "-m", "clawkeep.cli")
+PROGRAM = (sys.executable, "-m", "clawkeep.cli.app")
 MERCY = 20.0  # seconds between a polite and an impolite end
 LOG = "log.txt"
 
@@ -62,7 +63,7 @@ def run(config: Config, *, program: Sequence[str] = PROGRAM, now: Callable[[], s
 def _alone(config: Config) -> Iterator[None]:
     """One run at a time: two would write over each other's evidence."""
     try:
-        lock = files.lock(config.state / "run.lock")
+        lock = atomic.lock(config.state / "run.lock")
     except OSError as problem:
         raise ClawkeepError(f"{config.state} cannot be written: {problem.strerror}") from None
     with lock:

@@ -8,8 +8,8 @@ from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.sanitise import clean
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
 from clawkeep.schedule.config import Mail, secret
 from clawkeep.schedule.notice import Notice
 from clawkeep.schedule.trust import context

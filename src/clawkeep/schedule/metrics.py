@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawkeep import clock
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.model import Exit
-from clawkeep.report.sanitise import clean
-from clawkeep.schedule import files, period
-from clawkeep.schedule.ledger import Ledger
+from clawkeep.base import atomic, clock
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
 from clawkeep.schedule.summary import Report
+from clawkeep.site import period
+from clawkeep.site.ledger import Ledger
+from clawkeep.verify.report import Exit
 
 VERIFY, WATCH = "clawkeep_verify.prom", "clawkeep_watch.prom"
 
@@ -137,7 +137,7 @@ def write(folder: Path | None, name: str, gauges: Iterable[Gauge]) -> None:
     if folder is None:
         return
     try:
-        files.write(folder / name, render(gauges).encode("utf-8", "backslashreplace"), mode=0o644)
+        atomic.write(folder / name, render(gauges).encode("utf-8", "backslashreplace"), mode=0o644)
     except OSError as problem:
         raise ClawkeepError(f"the metrics {folder / name} cannot be written: {problem.strerror}") from None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from clawkeep.report.sanitise import clean
+from clawkeep.base.printable import clean
 
 SUBJECT = 160  # characters
 LINES = 40  # of the text

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clawkeep.errors import ClawkeepError, sentence
-from clawkeep.report.model import SCHEMA, Exit
+from clawkeep.base.errors import ClawkeepError, sentence
+from clawkeep.base.verdict import Status
 from clawkeep.report.terminal import MEANINGS
-from clawkeep.schedule.ledger import Attempt, Seen
 from clawkeep.schedule.notice import Level, Notice
-from clawkeep.verdict import Status
+from clawkeep.site.ledger import Attempt, Seen
+from clawkeep.verify.report import SCHEMA, Exit
 
 REPORT = "report.json"
 CAP = 256 * 1024 * 1024  # bytes; a thousand hosts with a hundred controls take some 150 MB

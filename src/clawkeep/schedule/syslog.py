@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.schedule.notice import Notice
 
 SOCKET = Path("/dev/log")

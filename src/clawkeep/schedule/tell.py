@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.sanitise import clean
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
 from clawkeep.schedule import mail, syslog, webhook
 from clawkeep.schedule.config import Config
 from clawkeep.schedule.notice import Notice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 
 
 def context(authorities: Path | None) -> ssl.SSLContext:

@@ -10,13 +10,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from clawkeep import clock
-from clawkeep.errors import ClawkeepError
-from clawkeep.schedule import ledger, metrics
+from clawkeep.base import clock
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.schedule import metrics
 from clawkeep.schedule.config import Config
-from clawkeep.schedule.ledger import Ledger, Watch
 from clawkeep.schedule.notice import Level, Notice
 from clawkeep.schedule.tell import tell
+from clawkeep.site import ledger
+from clawkeep.site.ledger import Ledger, Watch
 
 REMIND = 86400  # seconds after which people are told again of the same trouble
 FUTURE = 3600  # seconds by which a recorded time may be ahead of our clock

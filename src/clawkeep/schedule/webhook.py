@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.schedule.config import Webhook, secret
 from clawkeep.schedule.notice import Notice
 from clawkeep.schedule.trust import context

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from clawkeep.inventory import Site
-from clawkeep.verdict import Status
+from clawkeep.base.verdict import Status
+from clawkeep.site.inventory import Site
 
 from . import worlds
 

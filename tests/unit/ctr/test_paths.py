@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clawkeep.evidence.mountinfo import host_paths, parse
-from clawkeep.evidence.paths import engine_sockets_in, why_sensitive
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.containers.mountinfo import host_paths, parse
+from clawkeep.subjects.containers.sensitive_paths import engine_sockets_in, why_sensitive
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Image, Site
-from clawkeep.observation import Observation
-from clawkeep.report.model import Result
-from clawkeep.run import Selection, evaluate
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Host, Image, Site
+from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.verify.report import Result
 
 IMAGE = "sha256:" + "a" * 64
 HOME = "/var/lib/docker/containers/c1"

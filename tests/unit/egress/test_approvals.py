@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from clawkeep.approvals import objections
-from clawkeep.inventory import EgressDomain
+from clawkeep.site.approvals import objections
+from clawkeep.site.inventory import EgressDomain
 
 TODAY = datetime.date(2026, 11, 22)
 GOOD = {"name": "api.model.example", "port": 443, "reason": "model", "owner": "ops", "review": "2026-11-22"}

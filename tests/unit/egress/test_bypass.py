@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from tests.unit.egress import worlds
 
-from clawkeep import bypass_page, repo
-from clawkeep.evidence.bypass import OPTIONAL, Bypass
-from clawkeep.evidence.collect.bypass import question
-from clawkeep.evidence.collect.bypass_cases import CASES, CONTROL_EXPERIMENTS, DIRECT, QUERY, REFUSALS, fill
-from clawkeep.verdict import Unmeasured
+from clawkeep.base import repo
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.collector.experiments.bypass import question
+from clawkeep.collector.experiments.bypass_cases import CASES, CONTROL_EXPERIMENTS, DIRECT, QUERY, REFUSALS, fill
+from clawkeep.report import bypass_page
+from clawkeep.subjects.network.bypass import OPTIONAL, Bypass
 
 CONTROLS = sorted({case.control for case in CASES})
 Change = Callable[[dict[str, Any]], None]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.unit.egress import worlds
 
-from clawkeep.evidence.proxy import Proxy
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.network.proxy import Proxy
 
 Render = Callable[..., str]
 NAMES = ("allowed.example", "api.model.example")

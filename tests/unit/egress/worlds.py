@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.unit.exposure import worlds
 
-from clawkeep.evidence.collect.bypass_cases import DIRECT, QUERY, TCP, TLS, facts, filled
+from clawkeep.collector.experiments.bypass_cases import DIRECT, QUERY, TCP, TLS, facts, filled
 from clawkeep.evidence.document import HostEvidence
 
 SITE: dict[str, Any] = {

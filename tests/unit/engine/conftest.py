@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Site
-from clawkeep.observation import Observation
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Host, Site
 
 PAGE = """\
 ---
@@ -33,7 +34,7 @@ It holds.
 
 HEAD = """\
 import pytest
-from clawkeep.verdict import Manual, NotApplicable, Unmeasured
+from clawkeep.base.verdict import Manual, NotApplicable, Unmeasured
 
 pytestmark = pytest.mark.control("{control}")
 
@@ -46,7 +47,7 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.repo = repo.Repo(root)
         self.repo.controls.mkdir(parents=True)
-        (root / "tests" / "host").mkdir(parents=True)
+        self.repo.suite.mkdir(parents=True)
 
     def page(self, control: str, *, tier: int = 1, status: str = "automated", title: str = "It holds") -> Path:
         path = self.repo.controls / f"{control}.md"
@@ -56,7 +57,7 @@ class Checkout:
     def test(self, control: str, body: str, *, name: str = "claim", mark: str = "") -> Path:
         """A module of tests of one control."""
         slug = control.lower().replace("-", "_")
-        path = self.repo.root / "tests" / "host" / f"test_{slug}_{name}.py"
+        path = self.repo.suite / f"test_{slug}_{name}.py"
         head = HEAD.format(control=control)
         path.write_text(f"{head}\n{mark}{textwrap.dedent(body)}")
         return path

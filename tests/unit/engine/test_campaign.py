@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.cli.sabotage import choose
 from clawkeep.evidence import store
 from clawkeep.lab.topology import SCENARIOS, Lab
-from clawkeep.run import now
 from clawkeep.sabotage import campaign, world
 from clawkeep.sabotage.campaign import Campaign
-from clawkeep.sabotage.cli import choose
+from clawkeep.verify.evaluate import now
 
 OPEN = """\
 control: NET-01

@@ -11,9 +11,10 @@ import zipfile
 
 import pytest
 
-from clawkeep import repo
-from clawkeep.evidence import store, transport
-from clawkeep.run import now
+from clawkeep.base import repo
+from clawkeep.evidence import store
+from clawkeep.measure import transport
+from clawkeep.verify.evaluate import now
 
 LOOKS = 'def test_it(evidence):\n    assert evidence.inside.fact("ports") == []\n'
 
@@ -94,8 +95,9 @@ def test_live_hosts_are_measured_kept_and_replayed(clawkeep, tmp_path, monkeypat
     document = {"schema": 1, "identity": {"uid": 0}, "commands": {}, "facts": {"ports": []}, "problems": {}}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as package:
-        package.writestr("collect/__init__.py", "")
-        package.writestr("collect/__main__.py", f"print({json.dumps(document)!r})")
+        package.writestr("clawkeep/__init__.py", "")
+        package.writestr("clawkeep/collector/__init__.py", "")
+        package.writestr("clawkeep/collector/__main__.py", f"print({json.dumps(document)!r})")
     monkeypatch.setattr(transport, "collector", buffer.getvalue)
     (tmp_path / "site" / "group_vars").mkdir(parents=True)
     (tmp_path / "site" / "group_vars" / "all.yml").write_text("site_name: here\n")
@@ -126,7 +128,7 @@ def test_the_register_is_listed_and_shown(clawkeep):
 def test_without_its_extras_the_lab_says_how_to_get_them():
     script = (
         "import sys; sys.modules['aiosmtpd'] = None; sys.argv = ['clawkeep', 'lab', 'up', '--x', 'tier1_personal'];"
-        "from clawkeep.cli import main; main()"
+        "from clawkeep.cli.app import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -136,10 +138,10 @@ def test_without_its_extras_the_lab_says_how_to_get_them():
 def test_a_terminal_that_knows_few_characters_shows_the_summary(checkout, bundle):
     folder = bundle(["pörts → \u65e5"])
     script = (
-        "import sys; from pathlib import Path; from clawkeep import repo; "
+        "import sys; from pathlib import Path; from clawkeep.base import repo; "
         f"repo.find = lambda: repo.Repo(Path({str(checkout.repo.root)!r})); "
         f"sys.argv = ['clawkeep', 'verify', '--control', 'NET-01', '--evidence', {str(folder)!r}]; "
-        "from clawkeep.cli import main; main()"
+        "from clawkeep.cli.app import main; main()"
     )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=environment)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import inventory
-from clawkeep.errors import ClawkeepError
-from clawkeep.evidence.transport import connections
-from clawkeep.repo import Repo
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.repo import Repo
+from clawkeep.measure.transport import connections
+from clawkeep.site import inventory
 
 SITE = "site_name: here\nsite_admin_networks: [192.0.2.0/24]\nopenclaw_port: 1\n"
 

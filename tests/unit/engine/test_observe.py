@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from clawkeep import probes
-from clawkeep.errors import ClawkeepError
-from clawkeep.evidence.transport import TransportError
-from clawkeep.inventory import Host, Inventory, Site, Vantage
-from clawkeep.repo import Repo
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.repo import Repo
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.measure import probes
+from clawkeep.measure.transport import TransportError
+from clawkeep.site.inventory import Host, Inventory, Site, Vantage
 
 INSIDE = {"schema": 1, "commands": {}, "facts": {"ports": []}, "problems": {}}
 
@@ -46,8 +46,8 @@ def run(tmp_path, monkeypatch, observe):
     def go(ways: Mapping[str, Way], **options: bool):
         hosts = tuple(Host(name, tier, ("192.0.2.1",)) for name in ways)
         inventory = Inventory(tmp_path, hosts, site, {})
-        monkeypatch.setattr("clawkeep.observe.connections", lambda *_: ways)
-        from clawkeep.observe import observe as live
+        monkeypatch.setattr("clawkeep.measure.observe.connections", lambda *_: ways)
+        from clawkeep.measure.observe import observe as live
 
         return live(inventory, Repo(tmp_path), **options)
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from clawkeep.run import evaluate
-from clawkeep.verdict import Status
+from clawkeep.base.verdict import Status
+from clawkeep.verify.evaluate import evaluate
 
 LOOKS = 'def test_it(evidence):\n    evidence.inside.fact("ports")\n'
 
@@ -22,7 +22,7 @@ def test_a_control_test_alone_fails_and_says_what_to_run(checkout):
             "-m",
             "pytest",
             "-p",
-            "clawkeep.plugin",
+            "clawkeep.verify.plugin",
             "-p",
             "no:cacheprovider",
             "-c",

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from clawkeep import register, tiers
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.register import register, tiers
 
 
 def test_a_page_declares_a_control(checkout):

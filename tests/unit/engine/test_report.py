@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
+from clawkeep.base.verdict import Status
 from clawkeep.report import files, machine, terminal
-from clawkeep.report.model import Bundle, Excerpt, Exit, HostRow, Report, Result
-from clawkeep.report.sanitise import clean
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Bundle, Excerpt, Exit, HostRow, Report, Result
 
 
 def result(status: Status, message: str = "said", *, host: str = "alpha", control: str = "NET-01") -> Result:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.model import Exit
-from clawkeep.run import Selection, evaluate
-from clawkeep.verdict import Status
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
+from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.verify.report import Exit
 
 LOOKS = 'evidence.inside.fact("ports")'
 

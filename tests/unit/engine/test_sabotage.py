@@ -10,14 +10,14 @@ import re
 import jsonpatch
 import pytest
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.register import Control, Proof, Severity
-from clawkeep.run import evaluate
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.register.register import Control, Proof, Severity
 from clawkeep.sabotage import world
 from clawkeep.sabotage.campaign import representative
 from clawkeep.sabotage.difference import difference
 from clawkeep.sabotage.minimise import minimise, shrink
 from clawkeep.sabotage.record import smallest
+from clawkeep.verify.evaluate import evaluate
 
 GOOD = """\
 control: NET-01

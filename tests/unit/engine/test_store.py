@@ -7,12 +7,12 @@ import stat
 
 import pytest
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.files import Tampered, encode
 from clawkeep.evidence.bundle.manifest import SAFE_NAME, seal
 from clawkeep.evidence.document import digest
-from clawkeep.run import evaluate
+from clawkeep.verify.evaluate import evaluate
 
 STARTED = "2026-01-02T03:04:05Z"
 

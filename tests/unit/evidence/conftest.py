@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from clawkeep import tiers
 from clawkeep.evidence import document, store
 from clawkeep.evidence.bundle import files, signature
 from clawkeep.evidence.bundle.signature import Key
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Site
-from clawkeep.observation import Observation
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Host, Site
 
 STARTED = "2026-01-02T03:04:05Z"
 TIER = tiers.parse("tier1_x", {"tier": {"name": "x", "rank": 1}}, "a test")

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import repo, tiers
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status, Unmeasured
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.bundle.cited import pieces, unfounded
 from clawkeep.evidence.document import Citation, Document, digest
-from clawkeep.plugin import Outcome
+from clawkeep.register import tiers
 from clawkeep.report.machine import as_json
-from clawkeep.report.model import Bundle, Report
-from clawkeep.run import decide, evaluate
-from clawkeep.verdict import Status, Unmeasured
+from clawkeep.verify.evaluate import decide, evaluate
+from clawkeep.verify.plugin import Outcome
+from clawkeep.verify.report import Bundle, Report
 
 from .conftest import observed
 

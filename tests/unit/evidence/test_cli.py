@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import cli, repo, tiers
+from clawkeep.base import repo
+from clawkeep.cli import app
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.document import digest
-from clawkeep.inventory import Inventory
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Inventory
 
 from .conftest import STARTED, observed
 
@@ -162,8 +164,8 @@ def recorded():
 def live(monkeypatch, recorded, tmp_path):
     """`verify` on an inventory whose one host answers as the recorded one did; gives its arguments."""
     known = Inventory(Path("production"), tuple(o.host for o in recorded), recorded[0].site, {})
-    monkeypatch.setattr(cli.inventory, "load", lambda *_, **__: known)
-    monkeypatch.setattr(cli, "observe", lambda *_, **__: recorded)
+    monkeypatch.setattr(app.inventory, "load", lambda *_, **__: known)
+    monkeypatch.setattr(app, "observe", lambda *_, **__: recorded)
     return ("verify", "-i", "production", "--control", "NET-04", "--report", tmp_path / "r", "--save-evidence")
 
 
@@ -174,8 +176,8 @@ def unreachable(monkeypatch):
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a host was contacted")
 
-    monkeypatch.setattr(cli.inventory, "load", never)
-    monkeypatch.setattr(cli, "observe", never)
+    monkeypatch.setattr(app.inventory, "load", never)
+    monkeypatch.setattr(app, "observe", never)
 
 
 def report(tmp_path):
@@ -230,7 +232,7 @@ def test_a_key_that_fails_after_the_hosts_were_measured_is_2_and_nothing_is_lost
         key.file.unlink()
         return recorded
 
-    monkeypatch.setattr(cli, "observe", gone)
+    monkeypatch.setattr(app, "observe", gone)
     ended, out, _ = clawkeep(*live, tmp_path / "kept", "--sign-key", key.file)
     assert ended == 2
     assert "the evidence is not signed as was asked for: there is no key" in out
@@ -246,7 +248,7 @@ def test_a_folder_that_fails_after_the_hosts_were_measured_is_2_and_the_report_i
         (tmp_path / "kept").write_text("")
         return recorded
 
-    monkeypatch.setattr(cli, "observe", meanwhile)
+    monkeypatch.setattr(app, "observe", meanwhile)
     ended, out, _ = clawkeep(*live, tmp_path / "kept")
     assert ended == 2
     assert "the evidence is not kept as was asked for" in out

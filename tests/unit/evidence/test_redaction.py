@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from clawkeep import repo
-from clawkeep.evidence.collect.core import REDACTED, Recorder, redact, redact_text
+from clawkeep.base import repo
+from clawkeep.collector.recorder import REDACTED, Recorder, redact, redact_text
 
 CHECKOUT = repo.find(Path(__file__))
 
@@ -61,7 +61,7 @@ def credentials(value: Any) -> list[str]:
     return found
 
 
-FILES = sorted([*CHECKOUT.recorded.rglob("*.json"), *CHECKOUT.sabotages.glob("*.json")])
+FILES = sorted([*CHECKOUT.recorded.rglob("*.json"), *CHECKOUT.sabotages.rglob("*.json")])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: CHECKOUT.shown(path))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import repo
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle import signature
 from clawkeep.evidence.bundle.bundle import open_bundle

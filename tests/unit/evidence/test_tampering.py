@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.bundle.files import CAP, Tampered, encode

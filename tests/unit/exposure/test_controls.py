@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from tests.unit.exposure import worlds
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Site, Vantage
-from clawkeep.observation import Observation
-from clawkeep.run import Selection, evaluate
-from clawkeep.verdict import Status
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Host, Site, Vantage
+from clawkeep.verify.evaluate import Selection, evaluate
 
 CONTROLS = ("NET-01", "NET-02", "NET-03", "NET-04")
 VANTAGES = {name: Vantage(kind="local") for name in ("outside", "neighbour")}

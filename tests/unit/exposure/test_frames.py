@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clawkeep.probes.frames import ACK, ETHERTYPE, RST, SYN, Hop, Syn, _match, checksum, read_segment, segment
+from clawkeep.measure.probes.frames import ACK, ETHERTYPE, RST, SYN, Hop, Syn, _match, checksum, read_segment, segment
 
 HOP = Hop("eth0", b"\2" * 6, b"\4" * 6, "203.0.113.50", True)
 

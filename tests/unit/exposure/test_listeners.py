@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.unit.exposure import worlds
 
-from clawkeep.evidence.listeners import Listeners, is_loopback, parse, split_endpoint
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.network.listeners import Listeners, is_loopback, parse, split_endpoint
 
 PORTS = {3000, 18789}
 

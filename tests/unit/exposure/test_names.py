@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clawkeep.evidence.collect.names import _addresses
+from clawkeep.collector.experiments.names import _addresses
 
 QUESTION = b"\x08metadata\x07example\0\0\1\0\1"
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.exposure import worlds
 
-from clawkeep.evidence.bindings import of_inspect, of_listing
-from clawkeep.evidence.published import Published
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.network.bindings import of_inspect, of_listing
+from clawkeep.subjects.network.published import Published
 
 
 def listed(address: str, port: int = 3000) -> dict[str, Any]:

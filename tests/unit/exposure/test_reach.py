@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.unit.exposure import worlds
 
-from clawkeep.evidence.reach import Reach
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.network.reach import Reach
 
 Change = Callable[[dict[str, Any]], None]
 

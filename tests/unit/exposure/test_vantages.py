@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.exposure import worlds
 
-from clawkeep.evidence.neighbour import Neighbour
-from clawkeep.evidence.outside import Outside
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.network.neighbour import Neighbour
+from clawkeep.subjects.network.outside import Outside
 
 Change = Callable[[dict[str, Any]], None]
 GUARDED = {3000, 18789}

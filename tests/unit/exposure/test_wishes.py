@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from clawkeep.evidence.collect import egress
-from clawkeep.evidence.collect.connects import Connect
-from clawkeep.evidence.collect.core import Recorder
+from clawkeep.collector.experiments import egress
+from clawkeep.collector.experiments.connects import Connect
+from clawkeep.collector.recorder import Recorder
 
 HOST = [
     {"interface": "eth0", "address": "203.0.113.10", "link_local": False},

@@ -476,3 +476,112 @@ def test_a_lock_is_no_way_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic link"), files.lock(tmp_path / "lock", "x"):
         pytest.fail("followed")
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.fixture
+def inner(tmp_path: Path) -> Path:
+    """A root of root's own as a container's is, with a volume of somebody else's, and a file outside of it."""
+    (tmp_path / "outside").write_text("of the host")
+    root = tmp_path / "root"
+    for folder in ("etc", "run", "volume/deep"):
+        (root / folder).mkdir(parents=True)
+    for path in (tmp_path, root, *root.rglob("*")):
+        path.chmod(0o755)
+    (root / "etc/real").write_text("of the container")
+    (root / "volume/plain").write_text("of the agent")
+    if ROOT:
+        os.chown(root / "volume", 1000, 1000)
+    return root
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("etc/link", "real"),
+        ("etc/link", "/etc/real"),
+        ("run/link", "../etc/real"),
+        ("run/link", "/../../../etc/real"),
+        ("link", "etc/../etc/./real"),
+    ],
+)
+def test_roots_own_links_are_followed_below_the_root(inner: Path, link: str, target: str) -> None:
+    (inner / link).symlink_to(target)
+    assert files.content_beneath(inner, link, 100) == b"of the container"
+
+
+@as_root
+@pytest.mark.parametrize("target", ["../../outside", "/../outside", "../../../../../../outside", "/outside"])
+def test_no_link_leads_out_of_the_root(inner: Path, target: str) -> None:
+    (inner / "etc/link").symlink_to(target)
+    with pytest.raises(FileNotFoundError):
+        files.content_beneath(inner, "etc/link", 100)
+
+
+@as_root
+@pytest.mark.parametrize("path", ["volume/link", "volume/folder/real", "etc/behind"])
+def test_a_link_that_somebody_else_may_have_put_there_is_not_followed(inner: Path, path: str) -> None:
+    (inner / "volume/link").symlink_to("/etc/real")
+    (inner / "volume/folder").symlink_to("../etc")
+    (inner / "etc/behind").symlink_to("../volume/link")
+    os.lchown(inner / "volume/link", 0, 0)  # whoever owns the folder can move root's own link there
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        files.content_beneath(inner, path, 100)
+    assert files.content_beneath(inner, "volume/plain", 100) == b"of the agent"
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o1777])
+def test_a_folder_that_others_may_write_to_has_no_links_of_roots_own(inner: Path, mode: int) -> None:
+    (inner / "etc/link").symlink_to("real")
+    (inner / "etc").chmod(mode)
+    with pytest.raises(OSError, match="Too many levels"):
+        files.content_beneath(inner, "etc/link", 100)
+
+
+@as_root
+def test_a_folder_of_roots_below_somebody_elses_is_not_roots_alone(inner: Path) -> None:
+    (inner / "volume/deep/link").symlink_to("/etc/real")
+    with pytest.raises(OSError, match="Too many levels"):
+        files.content_beneath(inner, "volume/deep/link", 100)
+
+
+@as_root
+def test_links_in_a_circle_end(inner: Path) -> None:
+    (inner / "etc/a").symlink_to("b")
+    (inner / "etc/b").symlink_to("/etc/a")
+    before = open_descriptors()
+    with pytest.raises(OSError, match="Too many levels"):
+        files.content_beneath(inner, "etc/a", 100)
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "device"])
+def test_what_is_no_regular_file_is_never_opened(tmp_path: Path, kind: str) -> None:
+    """Opening a pipe waits for a writer, and opening some devices does something."""
+    path = tmp_path / "it"
+    listener = socket.socket(socket.AF_UNIX)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        listener.bind(str(path))
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with listener, pytest.raises(OSError, match="it is no regular file"):
+        files.content(path, 10)
+    if kind != "device":
+        with pytest.raises(OSError, match="it is no regular file"):
+            files.content_beneath(tmp_path, "it", 10)
+
+
+def test_a_file_without_end_is_read_to_the_limit(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert files.content(tmp_path / "sparse", 5) == bytes(5)
+    assert files.content_beneath(tmp_path, "sparse", 5) == bytes(5)
+
+
+def test_a_file_of_the_kernels_is_read_to_its_end() -> None:
+    assert b"\nUid:" in files.content("/proc/self/status", 100_000)

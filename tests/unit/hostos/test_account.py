@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from clawkeep.evidence.account import Accounts
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.host.account import Accounts
 
 from .world import World, account, asked, command, said
 

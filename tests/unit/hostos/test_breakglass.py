@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.changes import FirewallChanges
-from clawkeep.evidence.killplan import KILLED, KillPlan
-from clawkeep.evidence.releases import Releases
-from clawkeep.evidence.runbook import Runbook
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.containers.releases import Releases
+from clawkeep.subjects.host.killplan import KILLED, KillPlan
+from clawkeep.subjects.host.runbook import Runbook
+from clawkeep.subjects.network.changes import FirewallChanges
 
 from .world import AGENT, COMPOSE, RULESET, World, asked, command, container, entry, fact, journal, network, said
 

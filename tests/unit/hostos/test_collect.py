@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep.evidence.collect import accounts, api, engine, proc
+from clawkeep.collector import accounts, api, engine, proc
 
 GATED = """\
 [Unit]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from clawkeep.evidence.engine import Engine, version
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.containers.engine import Engine, version
 
 from .world import STARTED, World, asked, command, entry, fact, good, said
 

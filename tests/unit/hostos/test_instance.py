@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.collect import instance as collector
-from clawkeep.evidence.collect.core import Recorder
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.collector import instance as collector
+from clawkeep.collector.recorder import Recorder
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.instance import Instance
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.host.instance import Instance
 
 NUMBER = "ec2a1b2c-0000-4000-8000-0123456789ab"
 

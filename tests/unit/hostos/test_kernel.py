@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from clawkeep.evidence.kernel import Kernel
-from clawkeep.verdict import Unmeasured
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.host.kernel import Kernel
 
 from .world import World, asked, fact, said
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from clawkeep.evidence.collect.sshd import matching, options
-from clawkeep.evidence.sshd import Sshd
-from clawkeep.verdict import NotApplicable, Unmeasured
+from clawkeep.base.verdict import NotApplicable, Unmeasured
+from clawkeep.collector.sshd import matching, options
+from clawkeep.subjects.host.sshd import Sshd
 
 from .world import SSHD, STARTED, World, asked, command
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Host, Operator, Site
-from clawkeep.observation import Observation
-from clawkeep.run import Selection, evaluate
-from clawkeep.verdict import Status
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.site.inventory import Host, Operator, Site
+from clawkeep.verify.evaluate import Selection, evaluate
 
 from .world import good
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import inventory as inventories
 from clawkeep.lab import inventory, ssh
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.topology import SCENARIOS, Lab
+from clawkeep.site import inventory as inventories
 
 ID = "sha256:" + "0" * 64
 EVERYWHERE = {*t.PLACES, *(place for scenario in SCENARIOS.values() for place in scenario.places)}

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tests.unit.roles.tools import load
 
-from clawkeep.evidence.agent_records import AgentRecords
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.probes import siem
-from clawkeep.verdict import Unmeasured
+from clawkeep.measure.probes import siem
+from clawkeep.subjects.logs.agent_records import AgentRecords
+from clawkeep.subjects.logs.log_store import LogStore
 
 World = dict[str, Any]
 exporter, redactor = load("log_agent", "clawkeep-log-openclaw"), load("log_agent", "clawkeep-log-redact")

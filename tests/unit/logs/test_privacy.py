@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from tests.unit.roles.tools import load
 
-from clawkeep.evidence.collect import logs as collector
-from clawkeep.evidence.collect import others
-from clawkeep.evidence.collect.core import Recorder
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.collector import logs as collector
+from clawkeep.collector import others
+from clawkeep.collector.recorder import Recorder
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.evidence.logs import DAY, Logs
-from clawkeep.evidence.web import Gateways
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.entry.web import Gateways
+from clawkeep.subjects.logs.log_store import LogStore
+from clawkeep.subjects.logs.logs import DAY, Logs
 
 World = dict[str, Any]
 JOURNAL = "/var/log/journal/abc/system.journal"

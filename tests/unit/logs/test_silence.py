@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.unit.roles.tools import load
 
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.log_store import LogStore
-from clawkeep.probes import siem
-from clawkeep.verdict import Unmeasured
+from clawkeep.measure.probes import siem
+from clawkeep.subjects.logs.log_store import LogStore
 
 alerter = load("log_collector", "clawkeep-log-alert")
 NOW = 1_000_000.0

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.collect import turns
+from clawkeep.collector.experiments import turns
 
 TURN = {"prompt": "ckmark01", "answer": "ckmark02"}
 OFFERED = [{"type": "function", "function": {"name": name}} for name in ("message", "tool_search")]

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from clawkeep.evidence.netfilter.model import RuleTables, read_tables
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.evidence.topology import Bridge, Interface, Topology
+from clawkeep.netfilter.model import RuleTables, read_tables
+from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep.subjects.network.topology import Bridge, Interface, Topology
 
 Listed: TypeAlias = Callable[[str], dict[str, Any]]
 Judged: TypeAlias = Callable[..., Ruleset]

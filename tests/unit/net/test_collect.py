@@ -12,16 +12,11 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.collect.connects import Connect
-from clawkeep.evidence.collect.core import Recorder
-from clawkeep.evidence.collect.network import (
-    LIST_SAVED,
-    LIST_SAVED_LAYER,
-    connect_as,
-    entry,
-    metadata_from_host,
-)
-from clawkeep.evidence.firewall import policy, saved_layers
+from clawkeep.collector.experiments.connects import Connect
+from clawkeep.collector.network import LIST_SAVED, LIST_SAVED_LAYER, connect_as, entry, metadata_from_host
+from clawkeep.collector.recorder import Recorder
+from clawkeep.subjects.network.firewall import policy, saved_layers
+from clawkeep_host.addresses import METADATA
 
 from .conftest import POLICY, Listed, scratch
 
@@ -68,14 +63,13 @@ def test_every_user_tries_metadata_and_the_public_endpoint(monkeypatch: pytest.M
         tried[uid] = [f"{wish.group} {wish.target}" for wish in wishes]
         return [{"group": wish.group} for wish in wishes]
 
-    monkeypatch.setattr("clawkeep.evidence.collect.network.connect_as", pretend)
-    monkeypatch.setattr("clawkeep.evidence.collect.network._uid_of", lambda account: [13] if account == "proxy" else [])
+    monkeypatch.setattr("clawkeep.collector.network.connect_as", pretend)
+    monkeypatch.setattr("clawkeep.collector.network._uid_of", lambda account: [13] if account == "proxy" else [])
     recorder = Recorder({"site": {"public_endpoint": "198.51.100.10:80", "public_endpoint6": "[2001:db8:51::10]:80"}})
     metadata_from_host(recorder)
     assert set(tried) == {0, 13, 1000, 65534}
     assert tried[0] == [
-        "metadata 169.254.169.254:80",
-        "metadata [fd00:ec2::254]:80",
+        *(f"metadata {f'[{address}]' if ':' in address else address}:80" for address in METADATA),
         "public 198.51.100.10:80",
         "public [2001:db8:51::10]:80",
     ]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.netfilter.model import RuleTables
-from clawkeep.evidence.netfilter.packet import Packet, Surroundings
-from clawkeep.evidence.netfilter.patterns import Opaque, Sets, Span, read_pattern
-from clawkeep.evidence.netfilter.travel import Traveller
+from clawkeep.netfilter.model import RuleTables
+from clawkeep.netfilter.packet import Packet, Surroundings
+from clawkeep.netfilter.patterns import Opaque, Sets, Span, read_pattern
+from clawkeep.netfilter.travel import Traveller
 
 HOST = ip_address("203.0.113.10")
 HOST6 = ip_address("2001:db8:113::10")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.firewall import Firewall
+from clawkeep.subjects.network.firewall import Firewall
 
 from .conftest import POLICY, Listed
 

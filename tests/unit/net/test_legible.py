@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.docker_user import DockerUser
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.firewall import Firewall
-from clawkeep.evidence.metadata import HostMetadata
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.evidence.topology import Topology
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.network.docker_user import DockerUser
+from clawkeep.subjects.network.firewall import Firewall
+from clawkeep.subjects.network.metadata import HostMetadata
+from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep.subjects.network.topology import Topology
 
 COMMANDS = (
     *("nft-ruleset", "ip-addr", "docker-networks", "docker-containers", "docker-info", "firewall-saved"),

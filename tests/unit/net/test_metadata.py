@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.metadata import HostMetadata
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.network.metadata import HostMetadata
 
 
 def tries(outcome: str, sent: int = 3, public: str = "open") -> list[dict[str, Any]]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clawkeep.evidence.netfilter.model import RuleTables
-from clawkeep.evidence.openings import Declared, declared
-from clawkeep.evidence.ruleset import Ruleset
+from clawkeep.netfilter.model import RuleTables
+from clawkeep.subjects.network.openings import Declared, declared
+from clawkeep.subjects.network.ruleset import Ruleset
 
 if TYPE_CHECKING:
-    from clawkeep.evidence.topology import Topology
+    from clawkeep.subjects.network.topology import Topology
 
     from .conftest import Judged
 

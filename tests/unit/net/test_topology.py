@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.topology import Topology
-from clawkeep.verdict import Unmeasured
+from clawkeep.subjects.network.topology import Topology
 
 PROJECT = {"com.docker.compose.project": "openclaw"}
 
@@ -29,6 +29,7 @@ def network(
 
 def container(*networks: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
     return {
+        "Name": f"/on-{networks[0]}",
         "Config": {"Labels": {"clawkeep.role": "agent", **(PROJECT if labels is None else labels)}},
         "NetworkSettings": {"Networks": dict.fromkeys(networks)},
     }

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from clawkeep.evidence.netfilter.model import RuleTables
-from clawkeep.evidence.netfilter.packet import Packet, Surroundings
-from clawkeep.evidence.netfilter.travel import End, Traveller
+from clawkeep.netfilter.model import RuleTables
+from clawkeep.netfilter.packet import Packet, Surroundings
+from clawkeep.netfilter.travel import End, Traveller
 
 Rules = Callable[[str], RuleTables]
 

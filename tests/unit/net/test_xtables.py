@@ -8,11 +8,11 @@ from ipaddress import ip_address
 import pytest
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.iptables import Dnat, published
-from clawkeep.evidence.netfilter.model import RuleTables
-from clawkeep.evidence.netfilter.packet import Packet, Surroundings
-from clawkeep.evidence.netfilter.travel import Traveller
-from clawkeep.evidence.netfilter.xtables import read_save
+from clawkeep.netfilter.model import RuleTables
+from clawkeep.netfilter.packet import Packet, Surroundings
+from clawkeep.netfilter.travel import Traveller
+from clawkeep.netfilter.xtables import read_save
+from clawkeep.subjects.network.iptables import Dnat, published
 
 from .conftest import Listed, scratch
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from clawkeep import cli_controls, coverage, frameworks, register, repo, tiers_page
-from clawkeep.register import Control, Proof, Severity
+from clawkeep.base import repo
+from clawkeep.cli import controls as cli_controls
+from clawkeep.register import coverage, frameworks, register, tiers_page
+from clawkeep.register.register import Control, Proof, Severity
 
 Run = Callable[..., tuple[int, str, str]]
 

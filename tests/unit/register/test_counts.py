@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import register, repo
-from clawkeep.register import Control, Proof
+from clawkeep.base import repo
+from clawkeep.register import register
+from clawkeep.register.register import Control, Proof
 
 # New at tier 1, 2 and 3, by area.
 AREAS = {

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import coverage, frameworks, register, repo
-from clawkeep.errors import ClawkeepError
-from clawkeep.register import Control, Proof, Severity
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.register import coverage, frameworks, register
+from clawkeep.register.register import Control, Proof, Severity
 
 GOOD = """\
 name: A framework

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import pages, register, repo
-from clawkeep.register import Control, Proof, Severity
+from clawkeep.base import repo
+from clawkeep.register import prose, register
+from clawkeep.register.register import Control, Proof, Severity
 
-BODY = "".join(f"\n## {name}\n\nIt says something.\n" for name in pages.SECTIONS)
+BODY = "".join(f"\n## {name}\n\nIt says something.\n" for name in prose.SECTIONS)
 PAGE = Control("NET-01", "Nothing listens", 1, Severity.HIGH, Proof.PLANNED, True, "by hand", page=Path("x"), body=BODY)
 
 
@@ -21,14 +22,14 @@ def controls() -> dict[str, Control]:
 
 
 def test_the_register_is_well_written(controls: dict[str, Control]) -> None:
-    wrong = pages.objections(controls)
+    wrong = prose.objections(controls)
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
 
 
 def test_a_good_page_has_no_objection() -> None:
     body = BODY + "\n```\n# a comment, no heading\n## nor this\nplease ensure /etc.\n```\n\n    simply a command\n"
-    assert pages.objections({"NET-01": replace(PAGE, body=body)}) == []
+    assert prose.objections({"NET-01": replace(PAGE, body=body)}) == []
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_good_page_has_no_objection() -> None:
     ],
 )
 def test_a_title_is_a_state(title: str, sentence: str) -> None:
-    (said, *_) = pages.objections({"NET-01": replace(PAGE, title=title)})
+    (said, *_) = prose.objections({"NET-01": replace(PAGE, title=title)})
     assert said.startswith("x: ")
     assert sentence in said
 
@@ -64,6 +65,6 @@ def test_a_title_is_a_state(title: str, sentence: str) -> None:
     ],
 )
 def test_what_is_wrong_with_a_body_is_one_sentence(change: Callable[[str], str], sentence: str) -> None:
-    (said,) = pages.objections({"NET-01": replace(PAGE, body=change(BODY))})
+    (said,) = prose.objections({"NET-01": replace(PAGE, body=change(BODY))})
     assert said.startswith("x: ")
     assert sentence in said

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from clawkeep import register, repo
-from clawkeep.errors import ClawkeepError
-from clawkeep.register import Proof
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
+from clawkeep.register import register
+from clawkeep.register.register import Proof
 from clawkeep.report import terminal
-from clawkeep.report.model import HostRow, Report, Result
-from clawkeep.run import select
-from clawkeep.verdict import Status
+from clawkeep.verify.evaluate import select
+from clawkeep.verify.report import HostRow, Report, Result
 
 
 def test_the_summary_names_every_planned_control_on_a_narrow_terminal() -> None:

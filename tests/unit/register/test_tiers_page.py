@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import register, repo, tiers, tiers_page
-from clawkeep.register import Control, Proof, Severity
+from clawkeep.base import repo
+from clawkeep.register import register, tiers, tiers_page
+from clawkeep.register.register import Control, Proof, Severity
 
 
 @pytest.fixture(scope="module")

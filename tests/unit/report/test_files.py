@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from tests import reports
 
+from clawkeep.base.verdict import Status
 from clawkeep.report import files
-from clawkeep.report.model import Bundle, Report
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Bundle, Report
 
 EVERY = pytest.mark.parametrize("name", sorted(files.WRITERS))
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from tests import reports
 
+from clawkeep.base.printable import clean
+from clawkeep.base.verdict import Status
 from clawkeep.report import html, page
 from clawkeep.report.html import data
-from clawkeep.report.model import Drift, Excerpt, Report
-from clawkeep.report.sanitise import clean
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Drift, Excerpt, Report
 
 VOID = {"meta", "link", "br", "input", "img", "hr", "use", "path", "circle", "rect"}
 

@@ -8,9 +8,9 @@ import pytest
 from markdown_it import MarkdownIt
 from tests import reports
 
+from clawkeep.base.verdict import Status
 from clawkeep.report import markdown
-from clawkeep.report.model import Report
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Report
 
 COMMENT = 65_536  # characters that GitHub takes
 

@@ -11,10 +11,11 @@ import jsonschema
 import pytest
 from tests import reports
 
-from clawkeep import register, repo
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
+from clawkeep.register import register
 from clawkeep.report import oscal
-from clawkeep.report.model import Report
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Report
 
 CONTROLS = register.load(repo.find(Path(__file__)).controls)
 # NIST's patterns name Unicode classes, which Python's expressions do not know.

@@ -13,10 +13,11 @@ import jsonschema
 import pytest
 from tests import reports
 
-from clawkeep import register, repo
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status
+from clawkeep.register import register
 from clawkeep.report import sarif
-from clawkeep.report.model import Report
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Report
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 SCHEMA = json.loads((SCHEMAS / "sarif-2.1.0.json").read_bytes())

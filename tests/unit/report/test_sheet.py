@@ -8,9 +8,9 @@ import io
 import pytest
 from tests import reports
 
+from clawkeep.base.verdict import Status
 from clawkeep.report import sheet
-from clawkeep.report.model import Report
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Report
 
 
 def rows(report: Report) -> list[dict[str, str]]:

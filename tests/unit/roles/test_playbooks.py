@@ -11,7 +11,7 @@ import pytest
 import yaml
 from molecule.interpolation import Interpolator, TemplateWithDefaults
 
-from clawkeep import estate
+from clawkeep.site import estate
 
 from .conftest import ROLES, ROOT, options, read
 

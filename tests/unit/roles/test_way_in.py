@@ -9,11 +9,12 @@ from ipaddress import ip_interface
 import pytest
 from tests.unit.net.conftest import scratch
 
-from clawkeep import repo, tiers
-from clawkeep.evidence.netfilter.model import RuleTables, read_tables
-from clawkeep.evidence.openings import PEOPLE, declared
-from clawkeep.evidence.ruleset import Ruleset
-from clawkeep.evidence.topology import Interface, Topology
+from clawkeep.base import repo
+from clawkeep.netfilter.model import RuleTables, read_tables
+from clawkeep.register import tiers
+from clawkeep.subjects.network.openings import PEOPLE, declared
+from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep.subjects.network.topology import Interface, Topology
 
 TIER = tiers.load(repo.find().tiers)["tier2_team"]
 ADMINS = ("192.0.2.0/24", "2001:db8:ad::/64")

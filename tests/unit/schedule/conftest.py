@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from clawkeep import clock
-from clawkeep.schedule import job, ledger
+from clawkeep.base import clock
+from clawkeep.schedule import job
 from clawkeep.schedule.config import Config
 from clawkeep.schedule.job import Outcome
+from clawkeep.site import ledger
 
 KEY = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 BEGIN = "2026-11-01T00:00:00Z"

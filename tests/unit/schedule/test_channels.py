@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.lab.world import pki
 from clawkeep.schedule import mail, syslog, webhook
 from clawkeep.schedule.config import Mail, Webhook

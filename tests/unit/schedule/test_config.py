@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.schedule import config
 
 GOOD: dict[str, Any] = {

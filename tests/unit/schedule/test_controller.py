@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from clawkeep import controller, estate, inventory
-from clawkeep.controller import OWN_LEDGER, Controller
-from clawkeep.errors import ClawkeepError
-from clawkeep.evidence.transport import SSH_OPTIONS, connections
-from clawkeep.inventory import ControlNode, Host, Inventory, Site, Vantage
-from clawkeep.probes import vantage
-from clawkeep.repo import Repo
-from clawkeep.schedule import ledger
-from clawkeep.tiers import Tier
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.repo import Repo
+from clawkeep.measure import controller
+from clawkeep.measure.controller import OWN_LEDGER, Controller
+from clawkeep.measure.probes import vantage
+from clawkeep.measure.transport import SSH_OPTIONS, connections
+from clawkeep.register.tiers import Tier
+from clawkeep.site import estate, inventory, ledger
+from clawkeep.site.inventory import ControlNode, Host, Inventory, Site, Vantage
 
 from .conftest import GREEN, Node, report
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
+from clawkeep.base.verdict import Status, Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.estate import Estate
-from clawkeep.evidence.schedule import Schedule
-from clawkeep.inventory import Host, Site
-from clawkeep.observation import Observation
-from clawkeep.report.model import Result
-from clawkeep.run import Selection, evaluate
-from clawkeep.tiers import Tier
-from clawkeep.verdict import Status, Unmeasured
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import tiers
+from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Host, Site
+from clawkeep.subjects.governance.estate import Estate
+from clawkeep.subjects.governance.schedule import Schedule
+from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.verify.report import Result
 
 CHECKOUT = repo.find(Path(__file__))
 PERSONAL = tiers.load(CHECKOUT.tiers)["tier1_personal"]

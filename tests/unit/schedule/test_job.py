@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.model import Exit
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.report.terminal import MEANINGS
 from clawkeep.schedule import job, tell
+from clawkeep.verify.report import Exit
 
 from .conftest import GREEN, KEY, RED, Node, report
 

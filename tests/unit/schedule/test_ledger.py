@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import clock
-from clawkeep.errors import ClawkeepError
-from clawkeep.schedule import files, ledger, period
-from clawkeep.schedule.ledger import Attempt, Ledger
+from clawkeep.base import atomic, clock
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.site import ledger, period
+from clawkeep.site.ledger import Attempt, Ledger
 
 BEGIN = "2026-11-01T00:00:00Z"
 
@@ -130,22 +130,22 @@ def test_old_attempts_go_and_the_last_complete_one_stays() -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files.write(path, b"old")
+    atomic.write(path, b"old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        files.write(path, b"new")
+        atomic.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 def test_a_reader_has_the_old_file_or_the_new_one(path: Path) -> None:
-    files.write(path, b"old", mode=0o640)
+    atomic.write(path, b"old", mode=0o640)
     with path.open("rb") as reader:
-        files.write(path, b"new", mode=0o644)
+        atomic.write(path, b"new", mode=0o644)
         assert reader.read() == b"old"
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o644

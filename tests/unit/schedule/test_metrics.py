@@ -7,7 +7,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clawkeep import clock
+from clawkeep.base import clock
 from clawkeep.schedule import metrics
 from clawkeep.schedule.metrics import Gauge
 

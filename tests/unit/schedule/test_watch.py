@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.schedule import alarm, metrics, tell, watch
 from clawkeep.schedule.notice import Notice
 

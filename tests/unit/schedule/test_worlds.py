@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from clawkeep import clock, inventory, repo
-from clawkeep.controller import VANTAGE, Controller
+from clawkeep.base import clock, repo
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.transport import connections
+from clawkeep.evidence.observation import Observation
 from clawkeep.lab import inventory as lab_inventory
 from clawkeep.lab.containers import Image
 from clawkeep.lab.topology import SCENARIOS, Lab
-from clawkeep.observation import Observation
-from clawkeep.run import evaluate
+from clawkeep.measure.controller import VANTAGE, Controller
+from clawkeep.measure.transport import connections
 from clawkeep.sabotage import campaign, record, world
 from clawkeep.sabotage.world import Sabotage
+from clawkeep.site import inventory
+from clawkeep.verify.evaluate import evaluate
 
 CHECKOUT = repo.find(Path(__file__))
 BESIDE = {stem: one for stem, one in world.load(CHECKOUT.sabotages).items() if one.here}

@@ -13,29 +13,30 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep import repo, vpn
-from clawkeep.errors import ClawkeepError
-from clawkeep.inventory import PEERS, read_site
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.site import vpn_peers
+from clawkeep.site.inventory import PEERS, read_site
 
 from .worlds import ANNA
 
 LATER = datetime.date(2027, 1, 1)
 
 
-def store(folder: Path) -> vpn.Store:
+def store(folder: Path) -> vpn_peers.Store:
     (folder / "inventory").mkdir()
-    return vpn.Store.of(folder / "inventory", str(folder / "secret"))
+    return vpn_peers.Store.of(folder / "inventory", str(folder / "secret"))
 
 
 def test_keys_are_wireguards() -> None:
     """The pair of RFC 7748's section 6.1, and `wg` where it is installed."""
-    keys = vpn.new_keys()
+    keys = vpn_peers.new_keys()
     assert len(base64.b64decode(keys.private)) == len(base64.b64decode(keys.public)) == 32
     assert keys.private not in repr(keys)
     if shutil.which("wg"):
         done = subprocess.run(["wg", "pubkey"], input=keys.private, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == keys.public
-    assert vpn.new_preshared_key() != vpn.new_preshared_key()
+    assert vpn_peers.new_preshared_key() != vpn_peers.new_preshared_key()
 
 
 def test_the_public_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -63,35 +64,35 @@ def test_secrets_are_for_their_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("configured", "why"), [("", "must set site_vpn_secrets"), ("here", "whole path")])
 def test_secrets_need_a_place(tmp_path: Path, configured: str, why: str) -> None:
     with pytest.raises(ClawkeepError, match=why):
-        vpn.Store.of(tmp_path, configured)
+        vpn_peers.Store.of(tmp_path, configured)
 
 
 def test_secrets_stay_out_of_git(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     with pytest.raises(ClawkeepError, match="Git checkout"):
-        vpn.Store.of(tmp_path, str(tmp_path / "deep" / "down"))
+        vpn_peers.Store.of(tmp_path, str(tmp_path / "deep" / "down"))
 
 
 def test_each_device_has_its_own_addresses() -> None:
-    peer = vpn.new_peer("bob", "Bob", LATER, vpn.new_keys().public, [ANNA])
+    peer = vpn_peers.new_peer("bob", "Bob", LATER, vpn_peers.new_keys().public, [ANNA])
     assert (peer.address4, peer.address6) == ("10.78.0.3", "fd5e:c1a0:78::3")
     with pytest.raises(ClawkeepError, match="there is a device anna"):
-        vpn.new_peer("anna", "Anna", LATER, vpn.new_keys().public, [ANNA])
+        vpn_peers.new_peer("anna", "Anna", LATER, vpn_peers.new_keys().public, [ANNA])
 
 
 @pytest.mark.parametrize("name", ["", "Anna", "../x", "a b", "-x", "x" * 40])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(ClawkeepError, match="this is no device"):
-        vpn.new_peer(name, "Anna", LATER, vpn.new_keys().public, [])
+        vpn_peers.new_peer(name, "Anna", LATER, vpn_peers.new_keys().public, [])
 
 
 def test_a_configuration_leads_to_the_host_alone() -> None:
-    keys = vpn.new_keys()
-    text = vpn.configuration(ANNA, keys, "PSK", "HOST", "203.0.113.10:51820")
+    keys = vpn_peers.new_keys()
+    text = vpn_peers.configuration(ANNA, keys, "PSK", "HOST", "203.0.113.10:51820")
     assert f"PrivateKey = {keys.private}" in text
     assert "AllowedIPs = 10.78.0.1/32, fd5e:c1a0:78::1/128" in text
     assert "Keepalive" not in text
-    assert vpn.endpoint_of(["2001:db8::1"]) == "[2001:db8::1]:51820"
+    assert vpn_peers.endpoint_of(["2001:db8::1"]) == "[2001:db8::1]:51820"
 
 
 def test_ansible_takes_the_peers_for_no_list_of_hosts() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from clawkeep.evidence.clock import Clock
-from clawkeep.evidence.colleague import Colleague
-from clawkeep.evidence.collect import vpn as collected
-from clawkeep.evidence.emergency import Emergency
-from clawkeep.evidence.tailscale import Tailscale
-from clawkeep.evidence.wireguard import Wireguard
-from clawkeep.verdict import NotApplicable, Unmeasured, Verdict
+from clawkeep.base.verdict import NotApplicable, Unmeasured, Verdict
+from clawkeep.collector import vpn as collected
+from clawkeep.subjects.entry.colleague import Colleague
+from clawkeep.subjects.entry.tailscale import Tailscale
+from clawkeep.subjects.entry.wireguard import Wireguard
+from clawkeep.subjects.host.clock import Clock
+from clawkeep.subjects.host.emergency import Emergency
 
 from .worlds import ANNA, ANNA_KEY, BOB_KEY, NOW, OFFLINE, asked, command, entry, good
 

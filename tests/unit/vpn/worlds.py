@@ -7,7 +7,7 @@ import json
 from typing import Any, TypeVar
 
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Peer
+from clawkeep.site.inventory import Peer
 
 World = dict[str, Any]
 T = TypeVar("T")

@@ -11,17 +11,20 @@ from pathlib import Path
 import pytest
 from tests.unit.engine.conftest import Checkout, checkout, observe  # noqa: F401 - fixtures
 
-from clawkeep import cli, papers, register, repo, run
-from clawkeep.inventory import Host, Signer, Site
-from clawkeep.observation import Observation
-from clawkeep.report.model import Report
+from clawkeep.base import repo
+from clawkeep.cli import app
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import register
+from clawkeep.site.inventory import Host, Signer, Site
+from clawkeep.verify import evaluate, exceptions
+from clawkeep.verify.report import Report
 
 TODAY = datetime.date(2026, 11, 22)
 NOW = f"{TODAY}T12:00:00Z"
 
 LOOKS = 'def test_it(evidence):\n    assert evidence.inside.fact("{fact}") == []\n'
 ASKS = """
-from clawkeep.verdict import Question
+from clawkeep.base.verdict import Question
 
 def test_measured(evidence):
     assert evidence.inside.fact("book") != ""
@@ -105,11 +108,11 @@ def judge(register_of: Checkout, tmp_path: Path) -> Callable[..., Report]:
     ) -> Report:
         (tmp_path / "waivers.yml").write_text(waived or "schema: 1\n")
         (tmp_path / "attestations.yml").write_text(attested or "schema: 1\n")
-        files = papers.read(tmp_path / "hosts.yml")
+        files = exceptions.read(tmp_path / "hosts.yml")
         everything = register.load(register_of.repo.controls)
         reviewed = files.review(everything, [o.host for o in hosts], hosts[0].site, day, complete=complete)
-        chosen = run.Selection(**selection)  # type: ignore[arg-type]
-        return run.evaluate(hosts, chosen, checkout=register_of.repo, started=f"{day}T12:00:00Z", papers=reviewed)
+        chosen = evaluate.Selection(**selection)  # type: ignore[arg-type]
+        return evaluate.evaluate(hosts, chosen, checkout=register_of.repo, started=f"{day}T12:00:00Z", papers=reviewed)
 
     return go
 
@@ -143,6 +146,6 @@ def signed(keys: Callable[[str], Path]) -> Callable[..., Observation]:
 def clawkeep(register_of: Checkout, monkeypatch: pytest.MonkeyPatch, clawkeep):
     """Run the command line on TODAY; gives exit status, standard output and standard error."""
     monkeypatch.setattr(repo, "find", lambda: register_of.repo)
-    monkeypatch.setattr(cli, "now", lambda: NOW)
-    monkeypatch.setattr(cli.cli_papers, "now", lambda: NOW)
+    monkeypatch.setattr(app, "now", lambda: NOW)
+    monkeypatch.setattr(app.cli_exceptions, "now", lambda: NOW)
     return clawkeep

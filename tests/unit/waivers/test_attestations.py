@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import attestations, register, sshsig
-from clawkeep.attestations import Attestation
-from clawkeep.errors import ClawkeepError
-from clawkeep.report.model import Exit
-from clawkeep.verdict import Status
+from clawkeep.base import sshsig
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
+from clawkeep.register import register
+from clawkeep.verify import attestations
+from clawkeep.verify.attestations import Attestation
+from clawkeep.verify.report import Exit
 
 from .conftest import TODAY
 from .conftest import waivers as waiver_file

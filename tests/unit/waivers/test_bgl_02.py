@@ -11,16 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import attestations, register, repo, sshsig
-from clawkeep.attestations import Attestation
+from clawkeep.base import repo, sshsig
+from clawkeep.base.verdict import Status
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.inventory import Signer
-from clawkeep.observation import Observation
-from clawkeep.papers import Files
-from clawkeep.report.model import Exit, Report
-from clawkeep.run import Selection, evaluate
+from clawkeep.evidence.observation import Observation
+from clawkeep.register import register
 from clawkeep.sabotage.record import recorded
-from clawkeep.verdict import Status
+from clawkeep.site.inventory import Signer
+from clawkeep.verify import attestations
+from clawkeep.verify.attestations import Attestation
+from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.verify.exceptions import Files
+from clawkeep.verify.report import Exit, Report
 
 CHECKOUT = repo.find(Path(__file__))
 DRILLED = datetime.date(2026, 11, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import cli
+from clawkeep.cli import app
 from clawkeep.evidence import store
 
 from .conftest import NOW, waivers
@@ -106,7 +106,7 @@ def contacted(monkeypatch, host):
         seen.extend(one.name for one in hosts.hosts)
         return found
 
-    monkeypatch.setattr(cli, "observe", observe)
+    monkeypatch.setattr(app, "observe", observe)
     return seen
 
 
@@ -195,7 +195,7 @@ def test_the_life_of_an_attestation(clawkeep, site, keys):
 
 @pytest.mark.usefixtures("manual")
 def test_an_attested_host_is_green_and_a_lapsed_one_red(clawkeep, site, keys, monkeypatch, host, signed):
-    monkeypatch.setattr(cli, "observe", lambda *_, **__: [signed(host())])
+    monkeypatch.setattr(app, "observe", lambda *_, **__: [signed(host())])
     key = Path(f"{keys('Anna')}.pub").read_text().strip()
     (site / "group_vars" / "all.yml").write_text(f"site_name: a site\nsite_signers: [{{name: Anna, key: '{key}'}}]\n")
     for date, ended, count in (("2026-11-01", 0, "pass 1"), ("2026-08-01", 1, "fail 1")):

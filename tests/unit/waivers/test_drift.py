@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from clawkeep import drift
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.verdict import Status
 from clawkeep.report import machine, terminal
-from clawkeep.report.model import Change, Exit, HostRow, Report, Result
-from clawkeep.verdict import Status
+from clawkeep.verify import drift
+from clawkeep.verify.report import Change, Exit, HostRow, Report, Result
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202e=cmd|' \"\r\n🦀"
 

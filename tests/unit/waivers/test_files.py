@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clawkeep import papers, waivers
-from clawkeep.errors import NotInOrder
+from clawkeep.base.errors import NotInOrder
+from clawkeep.verify import exceptions, waivers
 
 from .conftest import waivers as text
 
@@ -104,25 +104,25 @@ def test_no_waiver_is_a_good_file(tmp_path, content):
 
 
 def test_where_the_files_lie(tmp_path):
-    assert papers.read(tmp_path) == papers.Files()
+    assert exceptions.read(tmp_path) == exceptions.Files()
     (tmp_path / "waivers.yml").write_text(text({}))
     for inventory in (tmp_path, tmp_path / "hosts.yml"):
-        assert len(papers.read(inventory).waivers) == 1
-    assert papers.read(None) == papers.Files()
+        assert len(exceptions.read(inventory).waivers) == 1
+    assert exceptions.read(None) == exceptions.Files()
     with pytest.raises(NotInOrder, match="there is no file"):
-        papers.read(tmp_path, tmp_path / "others.yml")
+        exceptions.read(tmp_path, tmp_path / "others.yml")
     with pytest.raises(NotInOrder, match="there is no file"):
-        papers.read(tmp_path, None, tmp_path / "others.yml")
+        exceptions.read(tmp_path, None, tmp_path / "others.yml")
     with pytest.raises(NotInOrder, match="cannot be read: Is a directory"):
-        papers.read(tmp_path, tmp_path)
+        exceptions.read(tmp_path, tmp_path)
 
 
 def test_a_link_that_leads_nowhere_is_not_no_waivers(tmp_path):
     (tmp_path / "waivers.yml").symlink_to("nowhere")
     with pytest.raises(NotInOrder, match="there is no file"):
-        papers.read(tmp_path)
+        exceptions.read(tmp_path)
 
 
 def test_a_file_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr("clawkeep.entries.FILE_CAP", 10)
+    monkeypatch.setattr("clawkeep.site.dated_entries.FILE_CAP", 10)
     assert "is larger than" in refused(tmp_path, text({}))

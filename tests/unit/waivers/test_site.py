@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep import inventory, papers, register, repo, tiers
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import repo
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.document import digest
+from clawkeep.register import register, tiers
+from clawkeep.site import inventory
+from clawkeep.verify import exceptions
 
 from .conftest import NOW
 
@@ -66,7 +69,7 @@ def test_wrong_signers_are_one_sentence(tmp_path, signers, sentence):
 
 def test_the_example_is_in_order():
     folder = CHECKOUT.root / "inventories" / "example"
-    files = papers.read(folder / "hosts.yml")
+    files = exceptions.read(folder / "hosts.yml")
     assert (len(files.waivers), len(files.attestations)) == (1, 1)
     known = inventory.load(folder / "hosts.yml", CHECKOUT)
     day = datetime.date(2026, 11, 22)

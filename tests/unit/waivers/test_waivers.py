@@ -6,8 +6,8 @@ import datetime
 
 import pytest
 
-from clawkeep.report.model import Exit
-from clawkeep.verdict import Status
+from clawkeep.base.verdict import Status
+from clawkeep.verify.report import Exit
 
 from .conftest import GOOD, TODAY, waivers
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence.bundle import files, signature
 from clawkeep.evidence.bundle.files import HOSTS, MANIFEST, SIGNATURE, Tampered
 from clawkeep.evidence.bundle.manifest import Entry, Manifest, parse

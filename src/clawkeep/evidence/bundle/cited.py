@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
 from clawkeep.evidence.bundle.bundle import Bundle
 from clawkeep.evidence.document import digest
-from clawkeep.register import sentence
-from clawkeep.report.sanitise import clean
+from clawkeep.register.register import sentence
 
 
 class _Excerpt(BaseModel):

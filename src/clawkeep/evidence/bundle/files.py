@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"

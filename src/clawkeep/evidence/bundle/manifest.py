@@ -27,10 +27,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from clawkeep.errors import ClawkeepError
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence.bundle.files import MANIFEST, Tampered, decode, encode
 from clawkeep.evidence.document import digest
-from clawkeep.register import sentence
+from clawkeep.register.register import sentence
 
 SCHEMA = 2
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.json")

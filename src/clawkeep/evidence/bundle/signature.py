@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clawkeep import sshsig
-from clawkeep.errors import ClawkeepError
+from clawkeep.base import sshsig
+from clawkeep.base.errors import ClawkeepError
 from clawkeep.evidence.bundle.files import MANIFEST, SIGNATURE, Tampered
 from clawkeep.evidence.bundle.manifest import Manifest
 

@@ -19,8 +19,9 @@ from typing import Any
 import jinja2
 import yaml
 
-from clawkeep import repo, tiers
+from clawkeep.base import repo
 from clawkeep.lab.world.pki import private
+from clawkeep.register import tiers
 
 STORE = "store"
 PROGRAM = "rsyslogd"

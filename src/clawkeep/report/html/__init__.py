@@ -17,11 +17,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from clawkeep.register import Control
+from clawkeep.base.printable import clean
+from clawkeep.register.register import Control
 from clawkeep.report import words
 from clawkeep.report.html import data, summary
-from clawkeep.report.model import Report
-from clawkeep.report.sanitise import clean
+from clawkeep.verify.report import Report
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("clawkeep.report", "html"),

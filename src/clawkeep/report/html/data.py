@@ -19,11 +19,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import Any
 
-from clawkeep.register import Control
+from clawkeep.base.printable import EXCERPT, clean
+from clawkeep.base.verdict import Status
+from clawkeep.register.register import Control
 from clawkeep.report import words
-from clawkeep.report.model import Excerpt, Report, Result, Waiver
-from clawkeep.report.sanitise import EXCERPT, clean
-from clawkeep.verdict import Status
+from clawkeep.verify.report import Excerpt, Report, Result, Waiver
 
 ROOM = 8_000_000  # characters of excerpts; a small fleet needs far less, and report.json has all of them
 

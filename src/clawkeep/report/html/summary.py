@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from clawkeep import frameworks
-from clawkeep.register import Control, Severity
+from clawkeep.base.printable import clean
+from clawkeep.base.verdict import Status
+from clawkeep.register import frameworks
+from clawkeep.register.register import Control, Severity
 from clawkeep.report import page, words
-from clawkeep.report.model import Change, Difference, HostRow, Report, Result, Waiver
-from clawkeep.report.sanitise import clean
 from clawkeep.report.terminal import MEANINGS
-from clawkeep.verdict import Status
-from clawkeep.waivers import SOON
+from clawkeep.verify.report import Change, Difference, HostRow, Report, Result, Waiver
+from clawkeep.verify.waivers import SOON
 
 HOSTS = 60  # rows of the table of hosts, the worst first; the map has all of them
 GROUPS = 15  # controls of "What needs attention" that are open; the others are behind one click

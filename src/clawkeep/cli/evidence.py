@@ -1,0 +1,166 @@
+"""`clawkeep evidence`: prove a saved bundle, and show what is in it; needs no host, inventory or checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from clawkeep.base.errors import ClawkeepError
+from clawkeep.base.printable import clean
+from clawkeep.cli.console import stdout
+from clawkeep.evidence import store
+from clawkeep.evidence.bundle import cited
+from clawkeep.evidence.bundle.bundle import Bundle, open_bundle
+from clawkeep.evidence.bundle.files import Tampered
+from clawkeep.evidence.bundle.signature import Allowed, Author, Key
+from clawkeep.evidence.observation import Observation
+from clawkeep.register.tiers import Tier
+from clawkeep.verify import report as model
+
+app = typer.Typer(help="Saved evidence: prove that it is as it was recorded, and by whom.", no_args_is_help=True)
+
+SHOWN = 50  # findings that are printed
+TAMPERED = 1  # the exit status
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What `clawkeep verify --save-evidence` wrote.")]
+AllowedSigners = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Recorded evidence must be signed by one of these (an allowed signers file)."),
+]
+Identity = Annotated[
+    str | None, typer.Option(metavar="WHO", help="It must be signed by this one of the allowed signers.")
+]
+
+VERIFY_HELP = """
+Prove offline that saved evidence is as it was recorded, and who recorded it.
+
+Every file is compared with the manifest, the manifest with its chain of digests, and the signature, where there is
+one, with the manifest. Without [bold]--allowed-signers[/bold] unsigned evidence is accepted, and said to be unsigned.
+
+[bold]Exit status[/bold]
+
+  0  it is as it was recorded, and signed as was asked for
+
+  1  it was changed, or the signature is not a good one of an allowed signer
+
+  2  it cannot be told: no evidence, not readable, or no signature where one is asked for
+"""
+
+
+def allowed(file: Path | None, identity: str | None) -> Allowed | None:
+    """Whose signatures count, by the two options; raises ClawkeepError when they do not go together."""
+    if file is None:
+        if identity is not None:
+            raise ClawkeepError("--identity names one of the --allowed-signers: give both")
+        return None
+    found = Allowed(file, identity)
+    found.check()
+    return found
+
+
+def kept(
+    folder: Path, observations: Sequence[Observation], started: str, key: Key | None, *, limited: bool
+) -> model.Bundle:
+    """Save what was observed; what went wrong is told by the bundle, for the hosts are still to be judged."""
+    try:
+        saved = store.save(folder, observations, started, key, limited=limited)
+    except ClawkeepError as problem:
+        return model.Bundle("", problem=str(problem))
+    return model.Bundle(saved.digest, saved.signed_by, problem=saved.problem)
+
+
+def replayed(
+    bundle: Bundle, known: Mapping[str, Tier], whose: Allowed | None
+) -> tuple[list[Observation], model.Bundle]:
+    """The observations of a bundle, which is as it was recorded and signed as was asked for; else ClawkeepError."""
+    observations = store.observations(bundle, known)
+    author = bundle.author(whose)
+    key, signer = (author.key, author.signer) if author is not None else (None, None)
+    return observations, model.Bundle(bundle.manifest.digest, key, signer)
+
+
+@app.command("verify", help=VERIFY_HELP)
+def verify(
+    folder: Folder,
+    allowed_signers: AllowedSigners = None,
+    identity: Identity = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="REPORT.json", help="Prove too that this report rests on the evidence.")
+    ] = None,
+) -> None:
+    """Prove integrity and authorship of a bundle; ends the program with 0, 1 or 2."""
+    whose = allowed(allowed_signers, identity)
+    author: Author | None = None
+    unusable: ClawkeepError | None = None
+    findings: list[str] = []
+    try:
+        bundle = open_bundle(folder)
+        _head(bundle)
+        findings += bundle.findings()
+        if report is not None and not findings:
+            findings += cited.unfounded(report, bundle)
+        author = bundle.author(whose)
+    except Tampered as problem:
+        findings.append(str(problem))
+    except ClawkeepError as problem:
+        unusable = problem
+    for finding in findings[:SHOWN]:
+        _say(finding, "bold red")
+    if len(findings) > SHOWN:
+        _say(f"and {len(findings) - SHOWN} more", "bold red")
+    if findings:
+        _say(f"the evidence is not as it was recorded (exit status {TAMPERED})", "bold red")
+        raise typer.Exit(TAMPERED)
+    if unusable is not None:
+        raise unusable
+    _say(f"every file is as the manifest says; the evidence is {_by(author)} (exit status 0)", "bold green")
+
+
+@app.command("show")
+def show(folder: Folder) -> None:
+    """List what a bundle says it holds: hosts, tiers, when, by whom and how much; it proves nothing."""
+    bundle = open_bundle(folder)
+    _head(bundle)
+    signer = bundle.manifest.signed_by
+    _say(f"signature: {signer or ('by a key that the manifest does not name' if bundle.armour else 'none')}")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("host", "tier", "measured", "size", "file"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "size" else "left")
+    for entry in bundle.manifest.hosts:
+        why = "yes" if entry.reached else f"no: {entry.message}"
+        cells = (entry.name, entry.tier, why, _size(entry.size), entry.file or "")
+        table.add_row(*(Text(clean(cell)) for cell in cells))
+    stdout().print(table)
+    if bundle.breaks:
+        _say(f"this is not as it was recorded: `clawkeep evidence verify {folder}` says why", "bold red")
+    else:
+        _say(f"nothing is proved by this list: `clawkeep evidence verify {folder}` does that", "dim")
+
+
+def _head(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    hosts = "1 host" if len(manifest.hosts) == 1 else f"{len(manifest.hosts)} hosts"
+    where = f"{bundle.folder}: {hosts} of the site {manifest.site.get('name')}"
+    _say(f"{where}, measured from {manifest.started} on, by clawkeep {manifest.tool}")
+    _say(f"bundle: {manifest.digest}{'' if manifest.schema > 1 else ' (schema 1, without a chain over the hosts)'}")
+
+
+def _by(author: Author | None) -> str:
+    if author is None:
+        return model.Bundle("").signature
+    return model.Bundle("", author.key, author.signer).signature
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size / 1024:.1f} kB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MB"
+
+
+def _say(text: str, style: str = "") -> None:
+    stdout().print(Text(clean(text, 1000), style=style), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""The register of controls: pages, tiers, the frameworks that they map to, and its prose."""

@@ -1,0 +1,1 @@
+"""Containers and their engine: confinement, mounts, releases and the state of the agent."""

@@ -1,0 +1,1 @@
+"""What people decide about a host: its tier, and the schedule by which it is verified."""

@@ -1,0 +1,1 @@
+"""The host itself: accounts, kernel, sshd, clock, audit, and what an emergency needs."""

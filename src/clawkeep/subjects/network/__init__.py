@@ -1,0 +1,1 @@
+"""The packet filter, who listens, who is reached, and the ways out."""
