@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
 
-reader = load("log_agent", "clawkeep-log-journal")
-redactor = load("log_agent", "clawkeep-log-redact")
+from clawkeep_host.log import journal as reader
+from clawkeep_host.log import redact as redactor
 
 # A journal of numbered records; as the real one it goes on behind a cursor.
 JOURNALCTL = """#!{python}

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.roles.tools import load
 
-exporter = load("log_agent", "clawkeep-log-openclaw")
+from clawkeep_host.log import openclaw as exporter
+
 NOW = 1_795_410_000_000
 
 
