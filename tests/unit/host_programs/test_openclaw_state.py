@@ -272,8 +272,7 @@ def test_no_other_table_is_read_and_no_function_called(plain: Path) -> None:
 
 def test_reading_ends_when_its_time_is_over(tmp_path: Path) -> None:
     path = made(tmp_path / "x.sqlite", "CREATE TABLE t (a)", f"INSERT INTO t {VIEW} LIMIT 300000")
-    with Database(str(path), seconds=0.02) as database:
-        time.sleep(0.02)  # what is tried is what comes after
+    with Database(str(path), seconds=-1.0) as database:
         assert database.overdue()
         for _ in range(2):
             with pytest.raises(StateError, match="takes too long") as told:
@@ -309,7 +308,7 @@ def test_a_damaged_file_is_told(plain: Path) -> None:
     data = bytearray(plain.read_bytes())
     data[8192:] = b"\x05" * (len(data) - 8192)
     plain.write_bytes(data)
-    with pytest.raises(StateError, match="malformed|not a database"):
+    with pytest.raises(StateError, match=r"malformed|not a database"):
         read(plain, table="u")
 
 
