@@ -18,9 +18,13 @@ from clawkeep_host.version import version
 
 OVERDUE = 124  # the status of a command that was ended at its time limit, as `timeout` has it
 MISSING = 127  # and of one that could not be started, as a shell has it
+INTERRUPTED = 130  # and of a program that was interrupted, too
 FLOODED = 256  # and of one that was ended because it wrote without end; no process ends so by itself
 CHUNK = 65536
 SECONDS = 60.0
+LAST_WORDS = 5.0  # seconds that a killed command gets to end
+# Debian's `su` keeps the caller's PATH, which is without these: nft and systemctl would not be found.
+FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 LIMIT = 256 << 20  # bytes of one output: far more than any of ours, and an end for what has none
 
 
@@ -59,9 +63,11 @@ class Done:
 def attempt(*argv: str, stdin: str = "", seconds: float = SECONDS, limit: int = LIMIT) -> Done:
     """Run a command and tell how it ended; never raises for what the command does.
 
-    At the time limit, and when an output grows over `limit` bytes, the whole process group is killed, so that no
-    grandchild goes on holding the pipes.
+    At the time limit, and when an output grows over `limit` bytes, the whole process group is killed. What left the
+    group and still holds the pipes, or hangs in the kernel where no signal reaches it, is not waited for. Tools of
+    administration are found whatever the caller's PATH.
     """
+    path = os.pathsep.join((os.environ.get("PATH") or os.defpath, *FOLDERS))
     try:
         process = subprocess.Popen(
             argv,
@@ -69,6 +75,7 @@ def attempt(*argv: str, stdin: str = "", seconds: float = SECONDS, limit: int = 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, "PATH": path},
         )
     except OSError as problem:
         return Done(argv, MISSING, "", f"it cannot be started: {problem.strerror}")
@@ -146,7 +153,8 @@ def _offer(pipe: int, rest: memoryview) -> memoryview:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LAST_WORDS)
 
 
 def run(*argv: str, stdin: str = "", seconds: float = SECONDS) -> str:
@@ -191,6 +199,9 @@ def conclude(program: str, action: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:
         sys.stdout = None  # whoever read has gone: nothing is flushed at exit
         status = 1
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        status = INTERRUPTED
     except (OSError, subprocess.SubprocessError) as problem:
         print(f"{program}: {problem}", file=sys.stderr)
         status = 1

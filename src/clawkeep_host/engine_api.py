@@ -15,7 +15,12 @@ LIMIT = 256 << 20  # bytes of one answer: far more than a busy host's longest, a
 
 
 class EngineError(Refusal):
-    """The engine refused, or did not answer."""
+    """The engine refused with the HTTP status `code`, or did not answer (None)."""
+
+    def __init__(self, sentence: str, code: int | None = None) -> None:
+        """Keep the sentence and the code; the program's own exit status is 1."""
+        super().__init__(sentence)
+        self.code = code
 
 
 class Missing(EngineError):
@@ -41,17 +46,21 @@ def ask(
     *,
     seconds: float = SECONDS,
     engine: str = SOCKET,
+    limit: int = LIMIT,
 ) -> bytes:
-    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx, 5xx and silence.
+    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx (Missing
+    for 404), 5xx and silence.
 
-    For a 404 that is `Missing`.
+    `seconds` is the silence that is borne, not the length of the answer; what is beyond `limit` bytes is left unread.
     """
     connection = _Connection(engine, seconds)
     try:
         text = json.dumps(body) if body is not None else None
         connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
         answer = connection.getresponse()
-        content = answer.read(LIMIT)
+        content = answer.read(limit)
+        if len(content) < limit and answer.length:
+            raise http.client.IncompleteRead(content, answer.length)
     except (OSError, http.client.HTTPException) as trouble:
         raise EngineError(f"Docker does not answer: {trouble}") from trouble
     finally:
@@ -59,7 +68,7 @@ def ask(
     if answer.status >= 400:
         what = f"{method} {path.partition('?')[0]}"
         kind = Missing if answer.status == 404 else EngineError
-        raise kind(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}")
+        raise kind(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}", answer.status)
     return content
 
 

@@ -53,6 +53,18 @@ def write(path: Path, content: str | bytes, mode: int = 0o600, owner: int | None
     settle(path.parent)
 
 
+def make_folder(path: Path, mode: int = 0o700) -> None:
+    """Make a folder with `mode`, and what is missing above it with 0755, whatever the umask; one that is there stays.
+
+    Raises OSError when it cannot be made.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent, 0o755)
+    path.mkdir(mode, exist_ok=True)
+    path.chmod(mode)
+
+
 def settle(folder: Path) -> None:
     """Make a folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Bring this host's WireGuard interface to what its files declare.
 
 /etc/clawkeep/vpn holds everything: settings.json (interface, port, addresses), peers.json (the declared peers, public
@@ -17,35 +16,27 @@ Exit status: 0 done, 1 refused or failed (one sentence on stderr).
 
 from __future__ import annotations
 
-import argparse
-import fcntl
 import ipaddress
 import json
 import os
 import re
-import subprocess
-import sys
 import time
+from collections.abc import Iterable
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-BASE = Path(os.environ.get("CLAWKEEP_VPN", "/etc/clawkeep/vpn"))
-SEEN = Path(os.environ.get("CLAWKEEP_VPN_STATE", "/var/lib/clawkeep/vpn")) / "seen.json"
+from clawkeep_host import files
+from clawkeep_host.command import Parser, Refusal, conclude, run
+
+PROGRAM = "clawkeep-vpn"
+BASE = Path("/etc/clawkeep/vpn")
+SEEN = Path("/var/lib/clawkeep/vpn/seen.json")
 KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-
-
-class Refusal(Exception):
-    """A sentence for the operator; the command stops with exit status 1."""
-
-
-def run(*argv: str, stdin: str = "") -> str:
-    """Return the output of a command; raise Refusal with its last words when it fails."""
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode:
-        raise Refusal(f"`{' '.join(argv)}` failed: {(done.stderr or done.stdout).strip() or done.returncode}")
-    return done.stdout
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # later Pythons read more than this as a date
+INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+ROLE = "run the role vpn against this host"
 
 
 def secret(path: Path) -> str:
@@ -53,7 +44,7 @@ def secret(path: Path) -> str:
     seen = path.stat()
     if seen.st_uid != os.geteuid() or seen.st_mode & 0o077:
         raise Refusal(f"{path} can be read by others than root; make a new key and remove this one.")
-    text = path.read_text(encoding="ascii").strip()
+    text = path.read_text(encoding="ascii", errors="replace").strip()
     if not KEY.fullmatch(text):
         raise Refusal(f"{path} holds no WireGuard key.")
     return text
@@ -64,61 +55,90 @@ def load(name: str) -> Any:
     try:
         return json.loads((BASE / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise Refusal(f"{BASE / name} cannot be read ({problem}); run the role vpn against this host.") from None
+        raise Refusal(f"{BASE / name} cannot be read ({problem}); {ROLE}.") from None
 
 
-def key(_: argparse.Namespace) -> None:
+class Settings:
+    """What settings.json says of the interface; raises Refusal for anything else."""
+
+    def __init__(self) -> None:
+        """Read the file."""
+        found = load("settings.json")
+        try:
+            self.interface = str(found["interface"])
+            self.port = int(found["port"])
+            self.addresses = {str(ipaddress.ip_interface(text)) for text in found["addresses"]}
+        except (KeyError, TypeError, ValueError) as problem:
+            raise Refusal(f"{BASE / 'settings.json'} lacks something or has it wrong ({problem!r}); {ROLE}.") from None
+        if not INTERFACE.fullmatch(self.interface):
+            raise Refusal(f"{self.interface!r} in {BASE / 'settings.json'} is no interface's name; {ROLE}.")
+
+
+def peers() -> list[dict[str, Any]]:
+    """The declared peers, each with a name that is safe in a path."""
+    found = load("peers.json")
+    if not isinstance(found, list) or not all(isinstance(peer, dict) for peer in found):
+        raise Refusal(f"{BASE / 'peers.json'} is no list of peers; {ROLE}.")
+    for peer in found:
+        if not NAME.fullmatch(str(peer.get("name"))) or not KEY.fullmatch(str(peer.get("public_key"))):
+            raise Refusal(f"the peer {peer.get('name')!r} has a name or a public key that is none.")
+    return found
+
+
+def key() -> None:
     """Make the private key in place, readable by root alone from its first byte; print the public one."""
     path = BASE / "private.key"
     if not path.exists():
-        fresh = BASE / ".private.key.new"
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(run("wg", "genkey"))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        files.write(path, run("wg", "genkey"))
     print(run("wg", "pubkey", stdin=secret(path)).strip())
 
 
 def in_date(peer: dict[str, Any], today: date) -> bool:
     """Whether a peer's last day has not passed; a date that cannot be read has."""
+    text = str(peer.get("expires"))
     try:
-        return date.fromisoformat(str(peer["expires"])) >= today
-    except (KeyError, ValueError):
+        return bool(DAY.fullmatch(text)) and date.fromisoformat(text) >= today
+    except ValueError:
         return False
 
 
-def configuration(settings: dict[str, Any], peers: list[dict[str, Any]]) -> str:
+def configuration(port: int, current: Iterable[dict[str, Any]]) -> str:
     """What `wg syncconf` reads: the interface's key and port, and each peer with its own addresses alone."""
-    lines = ["[Interface]", f"PrivateKey = {secret(BASE / 'private.key')}", f"ListenPort = {int(settings['port'])}"]
-    for peer in peers:
-        if not NAME.fullmatch(str(peer["name"])) or not KEY.fullmatch(str(peer["public_key"])):
-            raise Refusal(f"the peer {peer['name']!r} has a name or a public key that is none.")
-        allowed = [f"{ipaddress.ip_address(peer[one])}/{bits}" for one, bits in (("address4", 32), ("address6", 128))]
+    lines = ["[Interface]", f"PrivateKey = {secret(BASE / 'private.key')}", f"ListenPort = {port}"]
+    for peer in current:
+        try:
+            address4, address6 = (str(peer[name]) for name in ("address4", "address6"))
+            allowed = f"{ipaddress.IPv4Address(address4)}/32, {ipaddress.IPv6Address(address6)}/128"
+        except (KeyError, ValueError) as problem:
+            raise Refusal(f"the peer {peer['name']} has an address that is none ({problem!r}).") from None
         lines += [
             "[Peer]",
             f"PublicKey = {peer['public_key']}",
             f"PresharedKey = {secret(BASE / 'psk' / peer['name'])}",
         ]
-        lines.append(f"AllowedIPs = {', '.join(allowed)}")
+        lines.append(f"AllowedIPs = {allowed}")
     return "\n".join(lines) + "\n"
 
 
-def remember(interface: str) -> None:
-    """Keep each peer's last handshake; one that was never heard of counts from when it was first declared here."""
+def remember(interface: str) -> str | None:
+    """Keep each peer's last handshake; one that was never heard of counts from when it was first declared here.
+
+    Returns why it could not be kept: a full disk keeps no peer connected and no interface up.
+    """
     try:
         seen = {str(name): int(at) for name, at in json.loads(SEEN.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         seen = {}
     found = {}
-    for line in run("wg", "show", interface, "latest-handshakes").splitlines():
-        public, _, at = line.partition("\t")
-        found[public] = max(int(at), seen.get(public, 0)) or int(time.time())
-    SEEN.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = SEEN.with_suffix(".new")
-    fresh.write_text(json.dumps(found, sort_keys=True), encoding="utf-8")
-    fresh.replace(SEEN)
+    try:
+        for line in run("wg", "show", interface, "latest-handshakes").splitlines():
+            public, _, at = line.partition("\t")
+            found[public] = max(int(at), seen.get(public, 0)) or int(time.time())
+        SEEN.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.write(SEEN, json.dumps(found, sort_keys=True))
+    except (Refusal, OSError, ValueError) as problem:
+        return f"when peers were last heard of is not kept: {problem}"
+    return None
 
 
 def exists(interface: str) -> bool:
@@ -126,72 +146,87 @@ def exists(interface: str) -> bool:
     return Path("/sys/class/net", interface).exists()
 
 
-def sync(_: argparse.Namespace) -> None:
-    """Give the interface exactly the declared peers that are in date; say which were left out."""
-    settings = load("settings.json")
-    interface = str(settings["interface"])
-    if not exists(interface):
-        raise Refusal(f"there is no interface {interface}; `systemctl start clawkeep-vpn` makes it.")
-    remember(interface)
-    declared = load("peers.json")
+def give_peers(settings: Settings) -> str | None:
+    """Give the interface exactly the declared peers that are in date; say which were left out.
+
+    Returns what `remember` complains of, for the end: it keeps nobody from being cut.
+    """
+    interface = settings.interface
+    forgotten = remember(interface)
+    declared = peers()
     today = datetime.now(timezone.utc).date()
     current = [peer for peer in declared if in_date(peer, today)]
     before = run("wg", "show", interface, "allowed-ips")
-    run("wg", "syncconf", interface, "/dev/stdin", stdin=configuration(settings, current))
-    remember(interface)
+    run("wg", "syncconf", interface, "/dev/stdin", stdin=configuration(settings.port, current))
+    forgotten = remember(interface) or forgotten
     for peer in declared:
         if peer not in current:
-            print(f"{peer['name']} expired on {peer['expires']} and is cut")
+            print(f"{peer['name']} expired on {peer.get('expires')} and is cut")
     print("changed" if run("wg", "show", interface, "allowed-ips") != before else "unchanged")
+    return forgotten
 
 
-def up(given: argparse.Namespace) -> None:
+def sync() -> None:
+    """Give a running interface its peers."""
+    settings = Settings()
+    if not exists(settings.interface):
+        raise Refusal(f"there is no interface {settings.interface}; `systemctl start clawkeep-vpn` makes it.")
+    complain(give_peers(settings))
+
+
+def up() -> None:
     """Make the interface, give it addresses and peers, and let it run; nothing happens twice."""
-    settings = load("settings.json")
-    interface = str(settings["interface"])
+    settings = Settings()
+    interface = settings.interface
     if not exists(interface):
         run("ip", "link", "add", interface, "type", "wireguard")
-    wanted = {str(ipaddress.ip_interface(text)) for text in settings["addresses"]}
+    present = addresses(interface)
+    for address in sorted(present - settings.addresses):
+        run("ip", "address", "delete", address, "dev", interface)
+    for address in sorted(settings.addresses - present):
+        run("ip", "address", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
+    forgotten = give_peers(settings)
+    run("ip", "link", "set", interface, "up", "mtu", "1420")
+    complain(forgotten)
+
+
+def addresses(interface: str) -> set[str]:
+    """The interface's own addresses, with their prefixes; those that the kernel gives a link by itself left out."""
     listed = json.loads(run("ip", "-json", "address", "show", "dev", interface))
-    present = {
+    return {
         f"{one['local']}/{one['prefixlen']}"
         for link in listed
         for one in link.get("addr_info", [])
         if one.get("scope") == "global"
     }
-    for address in sorted(present - wanted):
-        run("ip", "address", "delete", address, "dev", interface)
-    for address in sorted(wanted - present):
-        run("ip", "address", "add", address, "dev", interface, *(["nodad"] if ":" in address else []))
-    sync(given)
-    run("ip", "link", "set", interface, "up", "mtu", "1420")
 
 
-def down(_: argparse.Namespace) -> None:
+def down() -> None:
     """Remove the interface; its routes and peers go with it."""
-    interface = str(load("settings.json")["interface"])
+    interface = Settings().interface
     if exists(interface):
-        remember(interface)
+        forgotten = remember(interface)
         run("ip", "link", "delete", interface)
+        complain(forgotten)
+
+
+def complain(what: str | None) -> None:
+    """End with a complaint that had to wait."""
+    if what:
+        raise Refusal(what)
 
 
 COMMANDS = {"key": key, "up": up, "sync": sync, "down": down}
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run one command at a time."""
-    parser = argparse.ArgumentParser(prog="clawkeep-vpn", description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(PROGRAM, __doc__)
     parser.add_argument("command", choices=COMMANDS)
     given = parser.parse_args()
-    try:
-        with (BASE / ".lock").open("a", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            COMMANDS[given.command](given)
-    except (Refusal, OSError, KeyError, TypeError, ValueError, subprocess.TimeoutExpired) as problem:
-        print(f"clawkeep-vpn: {problem}", file=sys.stderr)
-        return 1
-    return 0
 
+    def act() -> None:
+        with files.lock(BASE / ".lock", PROGRAM):
+            COMMANDS[given.command]()
 
-if __name__ == "__main__":
-    sys.exit(main())
+    conclude(PROGRAM, act)

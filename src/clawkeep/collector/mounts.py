@@ -21,6 +21,7 @@ from clawkeep.collector.privileged import privileged_files
 from clawkeep.collector.recorder import Recorder
 from clawkeep.collector.trees import reads, tree
 from clawkeep_host import files
+from clawkeep_host.agents import name_of
 
 KERNEL_FILESYSTEMS = (
     "bpf",
@@ -121,12 +122,11 @@ def mount_points(lines: List[str]) -> Iterator[str]:
             yield re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), fields[4])
 
 
-def state_trees(found: List[Dict[str, Any]]) -> List[str]:
+def state_trees(agents: List[Dict[str, Any]]) -> List[str]:
     """The volumes of agent containers, by their directories on this host."""
     roots = [
         str(mount.get("Source"))
-        for one in found
-        if docker.is_agent(one)
+        for one in agents
         for mount in one.get("Mounts") or []
         if mount.get("Type") == "volume" and mount.get("RW")
     ]
@@ -157,13 +157,13 @@ def collect(rec: Recorder) -> None:
     """Record mount tables, sources, devices, privileged files and state trees, and run the probe inside the agents."""
     found = api.containers(rec)
     alive = docker.running(rec)
-    tables = {docker.name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
+    tables = {name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
     rec.note("host-mountinfo", [proc.shown(line) for line in mountinfo("1")])
     rec.note("container-mountinfo", {name: [proc.shown(line) for line in lines] for name, lines in tables.items()})
     rec.note("mount-sources", sources(found, api.volumes(rec)))
-    agents = [one for one in alive if docker.is_agent(one)]
+    agents = docker.agents(rec)
     workspaces = sorted({source for one in agents for source in own_volumes(one)})
-    pids = {docker.name_of(one): one["State"]["Pid"] for one in agents}
+    pids = {name_of(one): one["State"]["Pid"] for one in agents}
     search = threading.Thread(target=_search, args=(rec, pids, tables), daemon=True)
     search.start()
     with Canaries(sensitive_directories() if agents else [], workspaces) as canaries:
@@ -173,7 +173,8 @@ def collect(rec: Recorder) -> None:
         )
         inside.collect(rec, canaries.name)
     rec.note("container-devices", {name: devices(pid) for name, pid in pids.items()})
-    trees = [*(tree(root, False) for root in state_trees(found)), tree(PROJECT, True)]
+    every_agent = [one for one in found if name_of(one) in docker.agent_names(rec)]
+    trees = [*(tree(root, False) for root in state_trees(every_agent)), tree(PROJECT, True)]
     rec.note("state-trees", trees)
     rec.note("state-reads", reads(rec, trees, docker.service_uid(rec)))
     search.join()

@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from clawkeep.collector import docker, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 JOINED = ("pid", "mnt")  # whoever has joined one of these is inside
@@ -170,6 +171,4 @@ def collect(rec: Recorder) -> None:
     """Record the processes of all running containers and the namespaces of the host to compare with."""
     host = namespaces(1)
     rec.note("host-namespaces", host)
-    rec.note(
-        "container-processes", {docker.name_of(one): observe(one["State"]["Pid"], host) for one in docker.running(rec)}
-    )
+    rec.note("container-processes", {name_of(one): observe(one["State"]["Pid"], host) for one in docker.running(rec)})

@@ -114,7 +114,9 @@ def other(name: str, *mounts: Document, running: bool = True, **config: Any) -> 
         for item in mounts:
             known.setdefault(item["Source"], source(item["Source"]))
         if running:
-            facts(document)["container-processes"][name] = occupied(process(900, first=3000, label="unconfined"))
+            facts(document)["container-processes"][name] = occupied(
+                process(900, first=3000, name="metrics", label="unconfined")
+            )
             facts(document)["container-mountinfo"][name] = [
                 f"400 300 254:0 {known[item['Source']]['real']} {item['Destination']} rw - ext4 /dev/vda rw"
                 for item in mounts

@@ -12,29 +12,13 @@ from typing import Any
 
 import pytest
 
-from clawkeep.collector import docker, mounts, others, privileged, processes, trees
+from clawkeep.collector import mounts, others, privileged, processes, trees
 from clawkeep.collector.experiments import canaries, probe_script
 from clawkeep.collector.recorder import Recorder
 from clawkeep_host import files
 
 LONG = "d" * 250
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
-@pytest.mark.parametrize(
-    ("container", "agent"),
-    [
-        ({"Name": "/openclaw", "Config": {"Labels": {}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"clawkeep.role": "agent"}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"clawkeep.role": "task"}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"openclaw.sandbox": "1"}}}, True),
-        ({"Name": "/x", "Config": {"Labels": {"com.docker.compose.project": "openclaw"}}}, True),
-        ({"Name": "/openclaw-ui", "Config": {"Labels": None}}, False),
-        ({}, False),
-    ],
-)
-def test_agents_are_known_by_label_name_or_project(container: dict[str, Any], agent: bool) -> None:
-    assert docker.is_agent(container) is agent
 
 
 def test_a_walk_records_what_is_open_and_counts_the_rest(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from clawkeep.collector import api, docker, proc
 from clawkeep.collector.experiments.probe_script import BOOT, filled, script
 from clawkeep.collector.inside import authentic, rows
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 __all__ = ["collect", "probe", "rows"]
 
@@ -213,6 +214,5 @@ def _await(pipe: int, event: int, end: float) -> None:
 def collect(rec: Recorder, nonce: str) -> None:
     """Record the probe's findings for every running agent container."""
     uid = docker.service_uid(rec)
-    agents = [one for one in docker.running(rec) if docker.is_agent(one)]
-    found = {docker.name_of(one): probe(str(one.get("Id") or docker.name_of(one)), uid, nonce) for one in agents}
+    found = {name_of(one): probe(str(one.get("Id") or name_of(one)), uid, nonce) for one in docker.agents(rec)}
     rec.note("inside-probe", found)
