@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from clawkeep.collector import api, docker, others
+from clawkeep.collector import api, docker, others, recorder
 from clawkeep.collector.experiments import inside
 from clawkeep.collector.recorder import Recorder
 
@@ -45,8 +45,8 @@ ACL_TAGS = {0x01: "user", 0x02: "user", 0x04: "group", 0x08: "group", 0x10: "mas
 def mountinfo(pid: object) -> List[str]:
     """The lines of `/proc/<pid>/mountinfo`; empty when the process has gone."""
     try:
-        with open("/proc/%s/mountinfo" % pid, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().encode("utf-8", "replace").decode().splitlines()
+        with open("/proc/%s/mountinfo" % pid, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            return recorder.lines(file.read().encode("utf-8", "replace").decode())
     except OSError:
         return []
 
