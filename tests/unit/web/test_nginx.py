@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clawkeep.base.verdict import Unmeasured
+from clawkeep.subjects.entry import nginx
 from clawkeep.subjects.entry.nginx import Block, tree
 
 MAIN = "/etc/nginx/nginx.conf"
@@ -69,16 +70,21 @@ def test_text_that_nginx_refuses_is_not_measured(text: str) -> None:
         read(text)
 
 
-@pytest.mark.parametrize("text", ["a {" * 3000 + "}" * 3000, "a {" * 100_000, f"include {MAIN};", "a;" * 200_001])
-def test_what_is_too_deep_or_too_much_is_not_measured(text: str) -> None:
+@pytest.mark.parametrize(("text", "times"), [("a {", 3000), (f"include {MAIN};", 1), ("a;", nginx.STATEMENTS_MOST + 1)])
+def test_what_is_too_deep_or_too_much_is_not_measured(text: str, times: int) -> None:
     with pytest.raises(Unmeasured, match="too many or too deep"):
-        read(text)
+        read(text * times)
 
 
 def test_files_that_double_each_other_are_not_measured() -> None:
     levels = [(f"/etc/nginx/{level}", f"include {level + 1}; include {level + 1};") for level in range(60)]
     with pytest.raises(Unmeasured, match="too many or too deep"):
         read("include 0;", *levels, ("/etc/nginx/60", "a;"))
+
+
+def test_too_many_files_are_not_measured() -> None:
+    with pytest.raises(Unmeasured, match="printed 1001 files"):
+        read("include /etc/*;", *((f"/etc/{number}", "") for number in range(1000)))
 
 
 def test_lua_is_not_judged() -> None:

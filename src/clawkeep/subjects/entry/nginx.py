@@ -31,7 +31,8 @@ ESCAPE = re.compile(r"""\\(["'\\trn])""")
 MEANT = {"t": "\t", "r": "\r", "n": "\n"}
 LUA = "_by_lua_block"
 DEPTH_MOST = 100  # blocks and included files inside one another
-STATEMENTS_MOST = 200_000  # files that include each other twice double what there is to read
+FILES_MOST = 1000
+STATEMENTS_MOST = 50_000  # files that include each other twice double what there is to read
 
 
 @dataclass
@@ -80,6 +81,8 @@ def tree(lines: Sequence[str]) -> Block:
             current.append(line)
     if not files:
         raise Unmeasured("`nginx -T` printed no settings")
+    if len(files) > FILES_MOST:
+        raise Unmeasured(f"`nginx -T` printed {len(files)} files: more than {FILES_MOST} are not read")
     main, *_ = files
     reader = _Reader({name: "\n".join(text) for name, text in files.items()}, dirname(main))
     root = Block()
@@ -99,6 +102,7 @@ class _Reader:
     files: dict[str, str]
     folder: str  # of the main file: what relative names start from
     seen: set[str] = field(default_factory=set)
+    named: dict[str, list[str]] = field(default_factory=dict)  # the files that each include's pattern names
     statements: int = 0
 
     def read(self, name: str, block: Block, depth: int) -> None:
@@ -129,8 +133,10 @@ class _Reader:
 
     def _named(self, pattern: str) -> list[str]:
         """The files that an `include` names, in glob(3)'s order: no asterisk stands for a slash or a leading dot."""
-        parts = join(self.folder, pattern).split("/")
-        return sorted(name for name in self.files if _fits(name.split("/"), parts))
+        if pattern not in self.named:
+            parts = join(self.folder, pattern).split("/")
+            self.named[pattern] = sorted(name for name in self.files if _fits(name.split("/"), parts))
+        return self.named[pattern]
 
 
 def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
