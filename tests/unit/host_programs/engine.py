@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clawkeep_host import engine_api
-from clawkeep_host.engine_api import EngineError
+from clawkeep_host.engine_api import EngineError, Missing
 
 SECRET = "sk-not-to-be-stored-anywhere"  # noqa: S105 - what must not be found anywhere
 SILENCE = EngineError("Docker does not answer: timed out")
@@ -16,7 +16,8 @@ SILENCE = EngineError("Docker does not answer: timed out")
 
 def refusal(code: int, words: str = "no") -> EngineError:
     """What the engine's client makes of a refusal."""
-    return EngineError(f"Docker refuses this: {words}", code)
+    kind = Missing if code == 404 else EngineError
+    return kind(f"Docker refuses this: {words}", code)
 
 
 def piece(text: str, stream: int = 1) -> bytes:
@@ -37,18 +38,30 @@ class Fake:
     passing: bool = False
     log: bytes = piece("2026-12-01T00:00:00Z hello\n")
     command: str = f"node openclaw.mjs --token {SECRET}"
+    image: str = "sha256:agent"
+    network: str = "clawkeep0"
+
+    def labels(self) -> dict[str, str]:
+        return {} if self.role is None else {"clawkeep.role": self.role}
 
     def row(self) -> dict[str, Any]:
-        labels = {} if self.role is None else {"clawkeep.role": self.role}
-        return {"Id": self.id, "Names": [f"/{self.name}"], "Labels": labels, "State": self.state}
+        return {"Id": self.id, "Names": [f"/{self.name}"], "Labels": self.labels(), "State": self.state}
 
     def inspected(self) -> dict[str, Any]:
         return {
             "Id": self.id,
             "Name": f"/{self.name}",
             "State": {"Running": self.state in ("running", "paused", "restarting")},
-            "Config": {"Env": self.environment, "Labels": {"note": f"Authorization: Bearer {SECRET}"}},
-            "HostConfig": {"RestartPolicy": self.restart, "AutoRemove": self.passing},
+            "Image": self.image,
+            "Config": {
+                "Env": self.environment,
+                "Labels": {**self.labels(), "note": f"Authorization: Bearer {SECRET}"},
+            },
+            "HostConfig": {
+                "RestartPolicy": self.restart,
+                "AutoRemove": self.passing,
+                "NetworkMode": self.network,
+            },
         }
 
 
@@ -74,8 +87,9 @@ class Engine:
         _, _, identity, what = f"{path}/".split("/", 3)
         what = what.partition("?")[0].rstrip("/")
         if not what:
-            self._refuse("list", "")
-            return json.dumps([one.row() for one in self.containers]).encode()
+            labelled = "filters=" in path
+            self._refuse("list", "labelled" if labelled else "all")
+            return json.dumps([one.row() for one in self.containers if one.role or not labelled]).encode()
         one = next((one for one in self.containers if one.id == urllib.parse.unquote(identity)), None)
         word = f"{what} {one.name}" if one else what
         if what == "update" and body:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from clawkeep_host import engine_api, files, kill, steps, stop_flag, system_log
+from clawkeep_host import agent_containers, engine_api, files, kill, steps, stop_flag, system_log
 from clawkeep_host.command import Done, Refusal
 from clawkeep_host.kill import Settings
 from clawkeep_host.stop_flag import Memory
@@ -211,7 +211,7 @@ def test_a_dry_run_names_every_target_and_changes_nothing(host: Host) -> None:
 def test_a_dry_run_tells_of_containers_that_do_not_run_or_have_no_policy(host: Host) -> None:
     host.engine.containers += [
         Fake("task", TASK, state="exited", role="task", restart={"Name": ""}),
-        Fake("check", "c" * 64, role="check"),
+        Fake("check", "c" * 64, role="check", network="none"),
     ]
     (_, task) = kill.plan(host.settings)[0]["containers"]
     assert (task["running"], task["restart_policy_now"]) == (False, "no")
@@ -457,6 +457,67 @@ def test_a_container_that_was_revived_is_stopped_again_and_told_once(host: Host)
     assert host.done.count("kill openclaw") == 2
     assert answer["containers"] == [{"id": AGENT, "name": "openclaw"}]
     assert stop_flag.read(kill.FLAG).restart == {AGENT: POLICY}  # not the one that the first look took
+
+
+# --- agents without the label -----------------------------------------------------------------------------------
+
+
+def by_hand(state: str = "running") -> Fake:
+    """What somebody started with `docker run`."""
+    return Fake("mine", TASK, state=state, role=None, restart={"Name": "always"}, environment=["OPENCLAW_PROFILE=x"])
+
+
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_an_agent_that_was_started_by_hand_is_stopped_last(host: Host, state: str) -> None:
+    host.engine.containers += [by_hand(state), Fake("web", "c" * 64, role=None, image="sha256:web", environment=None)]
+    answer, failures = kill.kill(host.settings)
+    assert failures == []
+    assert host.done[:7] == STOPPED
+    acts = ["pause mine", "top mine", "update mine no", "kill mine"] if state == "running" else ["update mine no"]
+    assert host.done[7 : 7 + len(acts)] == acts
+    assert [row["name"] for row in answer["containers"]] == ["mine", "openclaw"]
+    assert stop_flag.read(kill.FLAG).restart == {AGENT: POLICY, TASK: {"Name": "always"}}
+    assert not [word for word in host.done if "web" in word]
+
+
+def test_a_dry_run_names_an_agent_that_was_started_by_hand(host: Host) -> None:
+    host.engine.containers += [by_hand()]
+    (_, mine) = kill.plan(host.settings)[0]["containers"]
+    assert (mine["name"], mine["role"], mine["restart_policy_now"]) == ("mine", "", "always")
+
+
+def test_a_container_that_cannot_be_looked_at_is_named(host: Host) -> None:
+    host.engine.containers += [by_hand(), Fake("odd", "c" * 64, role=None)]
+    host.engine.trouble["json odd"] = refusal(500)
+    for outcome in (kill.plan(host.settings), kill.kill(host.settings)):
+        assert outcome[1] == ["whether odd is an agent is not known: the engine did not tell"]
+    assert "kill mine" in host.done
+
+
+def test_a_search_that_fails_costs_nothing_else(host: Host) -> None:
+    host.engine.trouble["list all"] = SILENCE
+    _, failures = kill.kill(host.settings)
+    assert failures == ["agents without the label were not looked for: Docker does not answer: timed out"]
+    assert host.done == [*STOPPED, *AFTERWARDS]
+
+
+def test_a_search_has_a_minute_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    host.engine.containers += [by_hand()]
+    limits: list[float] = []
+
+    def search(roles: list[str], seconds: Callable[[], float]) -> tuple[list[Any], list[str]]:
+        assert roles == ["agent", "task"]
+        limits.append(seconds())
+        now[0] += 50
+        limits.append(seconds())
+        return [], []
+
+    monkeypatch.setattr(agent_containers, "unlabelled", search)
+    kill.kill(host.settings)
+    kill.plan(host.settings)
+    assert limits == [20, 10, 20, 20]
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------
@@ -710,6 +771,7 @@ def test_an_engine_that_is_silent_costs_neither_the_cut_nor_the_flag_nor_the_uni
     assert failures == [
         "containers were not found: Docker does not answer: timed out",
         "containers were not looked for again: Docker does not answer: timed out",
+        "agents without the label were not looked for: Docker does not answer: timed out",
     ]
     assert kill.FLAG.exists()
     assert answer["containers"] == []
@@ -1204,7 +1266,7 @@ def test_a_release_without_a_lock_goes_on_and_tells(host: Host, monkeypatch: pyt
 
 
 def test_the_status_of_an_agent_that_runs(host: Host) -> None:
-    host.engine.containers += [Fake("old", TASK, state="exited"), Fake("check", "c" * 64, role="check")]
+    host.engine.containers += [Fake("old", TASK, state="exited"), Fake("check", "c" * 64, role="check", network="none")]
     answer, failures = kill.status(host.settings)
     assert answer == {"stopped": False, "since": None, "network_cut": False, "running": ["openclaw"]}
     assert failures == []
@@ -1365,6 +1427,7 @@ def test_a_kill_ends_with_its_answer_and_status(
     assert err == (
         "clawkeep-kill: containers were not found: Docker does not answer: timed out\n"
         "clawkeep-kill: containers were not looked for again: Docker does not answer: timed out\n"
+        "clawkeep-kill: agents without the label were not looked for: Docker does not answer: timed out\n"
     )
 
 
