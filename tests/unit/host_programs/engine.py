@@ -34,7 +34,7 @@ class Fake:
     state: str = "running"
     role: str | None = "agent"
     restart: dict[str, Any] = field(default_factory=lambda: {"Name": "on-failure", "MaximumRetryCount": 5})
-    environment: list[str] | None = field(default_factory=lambda: ["HOME=/home/node", f"MODEL_API_KEY={SECRET}"])
+    environment: list[str] | None = field(default_factory=lambda: ["HOME=/home/node", f"MODEL_API_KEY={SECRET}=="])
     passing: bool = False
     log: bytes = piece("2026-12-01T00:00:00Z hello\n")
     command: str = f"node openclaw.mjs --token {SECRET}"

@@ -138,7 +138,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     (tmp_path / "kill.d/README").write_text("no program\n")
     (tmp_path / "kill.d/folder").mkdir()
     secrets = tmp_path / "gateway.env"
-    secrets.write_text(f"# A_COMMENT=1\n OPENCLAW_GATEWAY_TOKEN = {SECRET}\nno sign\n")
+    secrets.write_text(f"# A_COMMENT=1\n OPENCLAW_GATEWAY_TOKEN = {SECRET}=\nno sign\n")
     (tmp_path / "kill.conf").write_text(
         f"[kill]\nroles = agent task\nbridges = clawkeep0 tasks0\nunits = gateway.service\nsecret_files = {secrets}\n"
     )
@@ -709,11 +709,12 @@ def test_with_a_full_tmpfs_the_disk_holds(host: Host, monkeypatch: pytest.Monkey
 
 def test_what_nothing_remembers_the_operator_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     full(monkeypatch, kill.COPY.parent, kill.STATE)
-    _, failures = kill.kill(host.settings)
+    host.units["a.service"] = "active"
+    _, failures = kill.kill(replace(host.settings, units=["gateway.service", "a.service"]))
     assert failures[:2] == [
         f"nothing holds the agent's units back: [Errno 28] No space left on device: '{kill.FLAG}'",
         "a release will not know what to restore: restart policies "
-        f'{{"{AGENT}": {{"Name": "on-failure", "MaximumRetryCount": 5}}}}; units gateway.service',
+        f'{{"{AGENT}": {{"Name": "on-failure", "MaximumRetryCount": 5}}}}; units a.service gateway.service',
     ]
     expect_stopped(host, failures, failures)
 
@@ -784,6 +785,7 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
     """Its list comes, and then nothing: all questions together have a minute until the units are stopped."""
     now = [0.0]
     monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(kill, "ENGINE_SECONDS", 30)
     host.engine.containers += [Fake("task", TASK, role="task")]
     really = host.engine.ask
 
@@ -797,7 +799,7 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
     monkeypatch.setattr(engine_api, "ask", silent)
     _, failures = kill.kill(host.settings)
     first = [asked[2] for asked in host.engine.asked if "filters" not in asked[1]][:10]
-    assert first == [20, 20, 20, 2, 2, 2, 2, 2, 2, 2]
+    assert first == [20, 10, 2, 2, 2, 2, 2, 2, 2, 2]
     assert "systemctl stop gateway.service" in host.done
     assert [one.partition(":")[0] for one in failures][:10] == [
         "openclaw was not frozen",
@@ -1476,7 +1478,8 @@ def test_it_tells_its_version_and_its_own_words(
     assert " tell what `kill` would do, and change nothing\n" in shown
 
 
-def test_its_places_are_those_of_the_role() -> None:
+def test_its_places_and_times_are_those_that_are_told() -> None:
+    assert (kill.ENGINE_SECONDS, kill.KILL_WAITS, kill.RELEASE_WAITS) == (60, 10, 60)
     assert (str(kill.SETTINGS), str(kill.HOOKS)) == ("/etc/clawkeep/kill.conf", "/etc/clawkeep/kill.d")
     assert str(kill.STATE) == "/var/lib/clawkeep/kill"
     assert str(kill.LOCK) == "/run/clawkeep/kill/lock"
