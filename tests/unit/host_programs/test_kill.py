@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from clawkeep_host import agent_containers, engine_api, files, kill, steps, stop_flag, system_log
-from clawkeep_host.command import Done, Refusal
+from clawkeep_host.command import Done, Refusal, run
 from clawkeep_host.kill import Settings
 from clawkeep_host.stop_flag import Memory
 from clawkeep_host.version import version
@@ -503,7 +504,7 @@ def test_a_search_that_fails_costs_nothing_else(host: Host) -> None:
 
 def test_a_search_has_a_minute_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     host.engine.containers += [by_hand()]
     limits: list[float] = []
 
@@ -784,7 +785,7 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 ) -> None:
     """Its list comes, and then nothing: all questions together have a minute until the units are stopped."""
     now = [0.0]
-    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(kill, "ENGINE_SECONDS", 30)
     host.engine.containers += [Fake("task", TASK, role="task")]
     really = host.engine.ask
@@ -884,7 +885,7 @@ def real_hooks(host: Host) -> Callable[..., str]:
 
     def command(*argv: str, stdin: str = "", seconds: float = 30.0) -> str:
         if argv[0].startswith(str(host.folder)):
-            return kill.run(*argv, stdin=stdin, seconds=seconds)
+            return run(*argv, stdin=stdin, seconds=seconds)
         return really(*argv, stdin=stdin, seconds=seconds)
 
     return command
@@ -1256,8 +1257,12 @@ def test_a_release_is_refused_while_a_kill_is_at_work(host: Host) -> None:
 def test_a_release_without_a_lock_goes_on_and_tells(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     kill.kill(host.settings)
     asked: list[Any] = []
-    really = refusing(errno.ENOSPC)
-    monkeypatch.setattr(files, "lock", lambda *words: (asked.append(words), really(*words)))
+
+    def lock(*words: Any) -> None:
+        asked.append(words)
+        refusing(errno.ENOSPC)(*words)
+
+    monkeypatch.setattr(files, "lock", lock)
     answer, failures = kill.release(host.settings)
     assert failures == [f"went on without the lock: [Errno 28] No space left on device: '{kill.LOCK}'"]
     assert answer["stopped"] is False

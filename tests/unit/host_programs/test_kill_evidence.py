@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 from datetime import UTC
 from pathlib import Path
 
@@ -237,7 +238,7 @@ def test_the_engine_has_three_minutes_for_all_of_it(
     tmp_path: Path, steps: Steps, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("clawkeep_host.steps.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     really = engine.ask
 
     def slow(*words: object, **options: object) -> bytes:
