@@ -40,14 +40,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clawkeep_host import engine_api, files
+from clawkeep_host import engine_api, files, stop_flag
 from clawkeep_host.command import FLOODED, OVERDUE, Done, Parser, Refusal, attempt, conclude, printable
 
 PROGRAM = "clawkeep-release"
 FORCE = Path("/etc/clawkeep/openclaw")
 CANDIDATE = FORCE / "candidate"
 RELEASES = Path("/etc/clawkeep/releases")
-KILLED = Path("/var/lib/clawkeep/kill/active")
+KILLED = stop_flag.FLAGS
 LOCK = Path("/run/clawkeep/release.lock")
 
 COMPOSE, CONFIG, IMAGE, RECORD = "compose.yml", "openclaw.json", "image", "release.json"
@@ -279,7 +279,7 @@ def trouble(release: Release, seconds: float) -> str | None:
     An engine that is silent for a while, since it restarts, is asked again.
     """
     limit = time.monotonic() + seconds
-    while not KILLED.exists():
+    while not stop_flag.is_set(KILLED):
         try:
             found = container()
         except engine_api.EngineError as silence:
@@ -317,14 +317,14 @@ def up(*options: str) -> None:
     """Have Compose make and start the container, unless clawkeep-kill stops the agent meanwhile."""
     refuse_if_killed()
     compose("up", "--detach", "--remove-orphans", *options)
-    if KILLED.exists():  # it may have looked before there was a container to stop
+    if stop_flag.is_set(KILLED):  # it may have looked before there was a container to stop
         compose("stop", "--timeout", "0")
         refuse_if_killed()
 
 
 def refuse_if_killed() -> None:
     """Leave an agent down that was stopped on purpose."""
-    if KILLED.exists():
+    if stop_flag.is_set(KILLED):
         raise Refusal(STOPPED)
 
 
@@ -484,7 +484,7 @@ def prove(release: Release, options: Options, *, recreate: bool = False) -> dict
         link("current", release)
         forget(options.keep)
         return said(release, f"healthy after {took:.0f} s", changed=True, seconds=took)
-    if KILLED.exists():  # which says nothing about the release, and wants none back
+    if stop_flag.is_set(KILLED):  # which says nothing about the release, and wants none back
         raise Refusal(STOPPED, DOWN)
     if former and former.number == release.number:
         raise Refusal(f"release {release.number} worked once and does not now: {reason}", DOWN)
@@ -535,7 +535,7 @@ def status(_: Options) -> dict[str, Any]:
         "kept": {release.number: release.state for release in kept()},
         "running": bool(found and found["State"]["Running"]),
         "as_proven": bool(current and settled(current, found)),
-        "killed": KILLED.exists(),
+        "killed": stop_flag.is_set(KILLED),
     }
 
 

@@ -121,7 +121,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
         "FORCE": tmp_path / "openclaw",
         "CANDIDATE": tmp_path / "openclaw/candidate",
         "RELEASES": tmp_path / "releases",
-        "KILLED": tmp_path / "active",
+        "KILLED": (tmp_path / "none", tmp_path / "active"),
         "LOCK": tmp_path / "run" / "lock",
         "POLL_SECONDS": 0,
     }.items():
@@ -291,7 +291,7 @@ def test_failed_releases_are_forgotten_first(engine: Engine, want: Want) -> None
 
 def test_a_killed_agent_stays_down(engine: Engine, want: Want) -> None:
     want("good")
-    release.KILLED.touch()
+    release.KILLED[1].touch()
     for verb in ("apply", "rollback", "start"):
         with pytest.raises(Refusal, match="clawkeep-kill release") as refusal:
             change(verb)
@@ -310,7 +310,7 @@ def test_a_kill_while_a_release_is_proven_wants_none_back(engine: Engine, want: 
 
     def kill(call: str) -> None:
         if engine.runs("compose", "up") == 2 and call.startswith("GET /containers"):
-            release.KILLED.touch()
+            release.KILLED[1].touch()
             assert engine.container
             engine.container["State"] = {"Running": False, "Restarting": False, "ExitCode": 137}
 
@@ -325,7 +325,7 @@ def test_a_kill_while_a_release_is_proven_wants_none_back(engine: Engine, want: 
 
 def test_a_kill_ends_the_wait_for_health(engine: Engine, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
     want("good")
-    monkeypatch.setattr(release, "answers", lambda _: release.KILLED.touch())
+    monkeypatch.setattr(release, "answers", lambda _: release.KILLED[1].touch())
     with pytest.raises(Refusal, match="clawkeep-kill"):
         release.change("apply", release.Options(1000, 3600, 1, 5))
     assert engine.container
@@ -336,7 +336,7 @@ def test_a_container_that_compose_starts_during_a_kill_is_stopped(engine: Engine
     want("good")
     change("apply")
     want("better")
-    engine.before = lambda call: release.KILLED.touch() if " up " in call else None
+    engine.before = lambda call: release.KILLED[1].touch() if " up " in call else None
     with pytest.raises(Refusal, match=r"^the agent was stopped by clawkeep-kill; "):
         change(verb)
     assert engine.container
@@ -348,7 +348,7 @@ def test_a_kill_before_compose_starts_leaves_the_files_in_force_alone(engine: En
     want("good")
     change("apply")
     want("better")
-    engine.before = lambda call: release.KILLED.touch() if call.startswith("run ") else None
+    engine.before = lambda call: release.KILLED[1].touch() if call.startswith("run ") else None
     with pytest.raises(Refusal, match="clawkeep-kill"):
         change("apply")
     assert (release.FORCE / "openclaw.json").read_text() == "good"
@@ -362,7 +362,7 @@ def test_a_kill_while_another_is_waited_for_is_heeded(
 
     @contextlib.contextmanager
     def waited(*_: Any) -> Iterator[None]:
-        release.KILLED.touch()
+        release.KILLED[1].touch()
         yield
 
     monkeypatch.setattr(files, "lock", waited)
@@ -422,7 +422,7 @@ def test_the_status_tells_releases_while_the_engine_is_silent(engine: Engine, wa
         "killed": False,
     }
     engine.silent = 1
-    release.KILLED.touch()
+    release.KILLED[1].touch()
     assert release.status(options) == {**told, "running": False, "as_proven": False, "killed": True}
 
 
