@@ -12,6 +12,7 @@ from typing import Any
 from clawkeep_host import agents, engine_api
 from clawkeep_host.engine_api import EngineError, Missing
 
+BRIDGE_NAME = "com.docker.network.bridge.name"
 ENDED = ("created", "exited", "dead", "removing")  # states without a process
 NEVER = {"Name": "no"}
 SECONDS = engine_api.SECONDS
@@ -25,6 +26,7 @@ class Container:
     name: str
     role: str
     state: str  # the engine's word
+    networks: tuple[str, ...] = ()  # names of those that it is on
 
     @property
     def running(self) -> bool:
@@ -83,7 +85,17 @@ def _has_role(one: Container, roles: Collection[str]) -> bool:
 def _of(row: dict[str, Any]) -> Container:
     names = [name[1:] for name in row.get("Names") or [] if name.rfind("/") == 0]  # others are a link's alias
     role = (row.get("Labels") or {}).get(agents.ROLE, "")
-    return Container(row["Id"], (names or [row["Id"][:12]])[0], role, row.get("State") or "")
+    networks = tuple((row.get("NetworkSettings") or {}).get("Networks") or {})
+    return Container(row["Id"], (names or [row["Id"][:12]])[0], role, row.get("State") or "", networks)
+
+
+def bridges(networks: Collection[str], seconds: float = SECONDS) -> list[str]:
+    """The host's interfaces of those of `networks` that are bridges."""
+    return [
+        str((row.get("Options") or {}).get(BRIDGE_NAME) or f"br-{row['Id'][:12]}")
+        for row in json.loads(engine_api.ask("GET", "/networks", seconds=seconds))
+        if row.get("Driver") == "bridge" and row.get("Name") in networks
+    ]
 
 
 def _inspected(identity: str, seconds: float) -> dict[str, Any]:

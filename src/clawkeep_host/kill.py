@@ -170,8 +170,9 @@ def plan(settings: Settings) -> Outcome:
         raise Refusal(settings.trouble)
     steps = Steps()
     found, seen = [], {}
-    wanted = containers(settings.roles)
-    for one in [*wanted, *unlabelled(steps, settings.roles, lambda: agent_containers.SECONDS)]:
+    labelled = containers(settings.roles)
+    wanted = [*labelled, *unlabelled(steps, settings.roles, lambda: agent_containers.SECONDS)]
+    for one in wanted:
         failures = len(steps.failures)
         inspection = steps.attempt(f"{one.name} cannot be looked at", agent_containers.inspect, one)
         if inspection:
@@ -191,12 +192,22 @@ def plan(settings: Settings) -> Outcome:
     answer = {
         "stopped": stop_flag.is_set((FLAG, COPY)),
         "containers": found,
-        "bridges": settings.bridges,
+        "bridges": reached(steps, settings.bridges, wanted),
         "units": settings.units,
         "hooks": [str(path) for path in hooks()],
         "revoke": revocations(steps, settings, seen),
     }
     return answer, steps.failures
+
+
+def reached(steps: Steps, listed: list[str], found: list[Container]) -> list[str]:
+    """The bridges to cut: those that are listed, and those of other networks that agents are on."""
+    others = {name for one in found for name in one.networks} - {*listed, "host", "none"}
+    if not others:
+        return listed
+    unknown = f"the bridges of {', '.join(sorted(others))} are not known"
+    own = steps.attempt(unknown, agent_containers.bridges, others, Budget.LEAST) or []
+    return sorted({*listed, *own})
 
 
 # --- the network and the units ----------------------------------------------------------------------------------
@@ -384,6 +395,11 @@ def _kill(settings: Settings, steps: Steps) -> dict[str, Any]:
         halted = halt(steps, flag, found)
         halt_units(steps, flag, settings.units)
         late = overlooked(steps, settings.roles)
+        cut_off = reached(steps, flag.memory.bridges, [*found, *late])
+        if cut_off != flag.memory.bridges:
+            flag.memory.bridges = cut_off
+            flag.remember()
+            steps.attempt("the network was not cut", quarantine, cut_off)
         if late:
             halted = list({one.container.id: one for one in [*halt(steps, flag, late), *halted]}.values())
         flag.report(steps)

@@ -11,6 +11,11 @@ from clawkeep_host import engine_api
 from clawkeep_host.engine_api import EngineError, Missing
 
 SECRET = "sk-not-to-be-stored-anywhere"  # noqa: S105 - what must not be found anywhere
+NETWORKS = [
+    {"Name": "bridge", "Id": "0" * 64, "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "docker0"}},
+    {"Name": "molbot_default", "Id": "1" * 64, "Driver": "bridge", "Options": None},
+    {"Name": "host", "Id": "2" * 64, "Driver": "host"},
+]
 SILENCE = EngineError("Docker does not answer: timed out")
 
 
@@ -45,7 +50,14 @@ class Fake:
         return {} if self.role is None else {"clawkeep.role": self.role}
 
     def row(self) -> dict[str, Any]:
-        return {"Id": self.id, "Names": [f"/{self.name}"], "Labels": self.labels(), "State": self.state}
+        networks = {"Networks": {self.network: {}}}
+        return {
+            "Id": self.id,
+            "Names": [f"/{self.name}"],
+            "Labels": self.labels(),
+            "State": self.state,
+            "NetworkSettings": networks,
+        }
 
     def inspected(self) -> dict[str, Any]:
         return {
@@ -84,6 +96,9 @@ class Engine:
         limit: int = engine_api.LIMIT,
     ) -> bytes:
         self.asked.append((method, path, seconds, limit))
+        if path == "/networks":
+            self._refuse("networks", "")
+            return json.dumps(NETWORKS).encode()
         _, _, identity, what = f"{path}/".split("/", 3)
         what = what.partition("?")[0].rstrip("/")
         if not what:

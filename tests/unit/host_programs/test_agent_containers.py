@@ -14,7 +14,7 @@ from clawkeep_host.engine_api import EngineError
 
 from .engine import SILENCE, Engine, Fake, refusal
 
-ONE = Container("a" * 64, "openclaw", "agent", "running")
+ONE = Container("a" * 64, "openclaw", "agent", "running", ("clawkeep0",))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_containers_are_found_by_the_role_on_their_label(engine: Engine) -> None
         Fake("task", "b" * 64, state="exited", role="task"),
         Fake("check", "c" * 64, role="check"),
     ]
-    assert containers(["agent", "task"]) == [ONE, Container("b" * 64, "task", "task", "exited")]
+    assert containers(["agent", "task"]) == [ONE, Container("b" * 64, "task", "task", "exited", ("clawkeep0",))]
     (asked,) = engine.asked
     assert asked[:3] == ("GET", asked[1], 20.0)
     path, _, query = asked[1].partition("?")
@@ -69,8 +69,11 @@ def test_an_agent_without_the_label_is_found_by_what_it_is(engine: Engine) -> No
         by_hand("check", role="check", image="sha256:agent", network="none"),
         by_hand("other", role="other"),
     ]
-    mine, twin = Container("m" * 64, "mine", "", "running"), Container("t" * 64, "twin", "", "exited")
-    other = Container("o" * 64, "other", "other", "running")
+    mine, twin = (
+        Container("m" * 64, "mine", "", "running", ("clawkeep0",)),
+        Container("t" * 64, "twin", "", "exited", ("clawkeep0",)),
+    )
+    other = Container("o" * 64, "other", "other", "running", ("clawkeep0",))
     assert unlabelled(["agent"], lambda: 7) == ([mine, twin, other], [])
     assert unlabelled([]) == ([mine, twin], [])
     assert engine.asked[0] == ("GET", "/containers/json?all=true", 7, engine_api.LIMIT)
@@ -86,7 +89,7 @@ def test_one_that_cannot_be_looked_at_costs_no_other_and_is_named(engine: Engine
         "json openclaw": refusal(500),  # it has the label, so it is known
         "json broken": KeyError("State"),
     }
-    assert unlabelled(["agent"]) == ([Container("m" * 64, "mine", "", "running")], ["odd", "broken"])
+    assert unlabelled(["agent"]) == ([Container("m" * 64, "mine", "", "running", ("clawkeep0",))], ["odd", "broken"])
     engine.trouble["list"] = SILENCE
     with pytest.raises(EngineError):
         unlabelled(["agent"])
@@ -239,3 +242,9 @@ def test_an_odd_id_stays_one_part_of_the_path(engine: Engine) -> None:
     engine.containers[0].id = "../images/x?y"
     end(Container("../images/x?y", "openclaw", "agent", "running"))
     assert engine.asked[0][1] == "/containers/..%2Fimages%2Fx%3Fy/kill"
+
+
+def test_the_bridges_of_networks_are_those_of_the_bridge_driver(engine: Engine) -> None:
+    assert agent_containers.bridges({"molbot_default", "host", "none"}) == ["br-" + "1" * 12]
+    assert agent_containers.bridges({"bridge", "molbot_default"}, 3) == ["docker0", "br-" + "1" * 12]
+    assert [asked[:3] for asked in engine.asked] == [("GET", "/networks", 20.0), ("GET", "/networks", 3)]

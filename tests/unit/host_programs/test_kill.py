@@ -1489,3 +1489,24 @@ def test_its_places_and_times_are_those_that_are_told() -> None:
     assert str(kill.STATE) == "/var/lib/clawkeep/kill"
     assert str(kill.LOCK) == "/run/clawkeep/kill/lock"
     assert (kill.FLAG, kill.COPY) == stop_flag.FLAGS
+
+
+def test_an_agent_on_a_network_of_its_own_is_cut_off(host: Host) -> None:
+    """OpenClaw's own Compose file under some folder's name, beside the gateway that is declared."""
+    host.engine.containers += [Fake("molbot-1", "e" * 64, role=None, network="molbot_default")]
+    own = "br-" + "1" * 12
+    for answer, failures in (kill.plan(host.settings), kill.kill(host.settings)):
+        assert failures == []
+        assert answer["bridges"] == sorted({own, *host.settings.bridges})
+        assert "molbot-1" in [one["name"] for one in answer["containers"]]
+    assert stop_flag.read(kill.FLAG).bridges == sorted({own, *host.settings.bridges})
+
+
+def test_a_network_that_the_engine_does_not_tell_of_is_told(host: Host) -> None:
+    host.engine.containers += [Fake("molbot-1", "e" * 64, role=None, network="molbot_default")]
+    host.engine.trouble["networks"] = SILENCE
+    answer, failures = kill.kill(host.settings)
+    assert answer["bridges"] == host.settings.bridges
+    assert [one for one in failures if "molbot_default" in one] == [
+        "the bridges of molbot_default are not known: Docker does not answer: timed out"
+    ]
