@@ -36,7 +36,7 @@ ASK_LIMIT = 60  # seconds for one further command
 SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment variable: ssh options that win over the inventory's
 SOURCES = Path(__file__).parents[2]
 SHARED = (  # what the collector imports of the host programs
-    *("__init__.py", "agents.py", "foreign_json.py", "openclaw_state.py"),
+    *("__init__.py", "agents.py", "environment.py", "foreign_json.py", "openclaw_state.py"),
     *("redaction.py", "secret_looks.py", "secret_names.py", "secret_settings.py"),
 )
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start
