@@ -33,6 +33,7 @@ _ENTRY = re.compile(rf"(?P<head>(?P<indent> *)(?:- +)?{_NAME} *(?P<sign>[:=]) *)
 _NAME_ALONE = re.compile(rf" *- +{_NAME} *(?:#.*)?")
 _ITEM = re.compile(rf"(?P<head>{_NAME} *(?P<sign>[:=]) *)(?P<value>\"[^\"]*\"|'[^']*'|[^,}}\]\"']*)")
 _UNIT = re.compile(r"^(?P<head>[ \t]*Environment=)(?P<rest>(?:[^\n\\]|\\\n|\\.)*)", re.M)
+_MARK = re.compile(r"\[(?:redacted|dropped[ \w]{0,16})\]")
 # Equal values are told apart from others within one collection, and by nobody who has not its key.
 _KEY = secrets.token_bytes(32)
 
@@ -118,7 +119,7 @@ def _belongs(line: str, indent: int) -> bool:
 def _shown(entry: re.Match[str]) -> str:
     """An entry of a Compose file's, by name."""
     value, end = entry["value"].rstrip("\n"), "\n" if entry["value"].endswith("\n") else ""
-    if entry["name"] in KEPT or REDACTED in value:
+    if entry["name"] in KEPT or _MARK.fullmatch(value.strip(" \"'")):
         return entry[0]
     tag = f"[dropped {hmac.new(_KEY, value.encode('utf-8', 'replace'), hashlib.sha256).hexdigest()[:8]}]"
     if entry["sign"] == ":":

@@ -57,6 +57,7 @@ services:
 
       NUMBER: 5
       MASKED: "[redacted]"
+      HALF: "{PLAIN} [redacted]"
       BLOCK: |
         {PLAIN}
         more: {PLAIN}
@@ -89,7 +90,7 @@ def test_a_compose_file_keeps_what_its_comparison_needs() -> None:
     assert '      MASKED: "[redacted]"\n' in left
     found = yaml.safe_load(left)["services"]
     assert set(found["gateway"]["environment"]) == {
-        *("OPENCLAW_OFFLINE", "PATH", "QUOTED", "PLAIN", "NUMBER", "MASKED", "BLOCK", "LAST"),
+        *("OPENCLAW_OFFLINE", "PATH", "QUOTED", "PLAIN", "NUMBER", "MASKED", "HALF", "BLOCK", "LAST"),
     }
     assert (found["gateway"]["command"], found["flow"]["command"], found["list"]["user"]) == (
         ["gateway", "run"],
