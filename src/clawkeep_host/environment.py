@@ -27,13 +27,14 @@ KEPT = frozenset(
     }
 )
 _KEYS = frozenset({"env", "environment"})
+_MARKED = r"\[(?:redacted|dropped[ \w]{0,16})\]"
 _NAME = r"(?P<open>[\"']?)(?P<name>[A-Za-z_][\w.-]*)[\"']?"
 _SECTION = re.compile(r"(?P<indent> *)(?:- +)?[\"']?environment[\"']?:[ \t]*(?P<rest>.*)", re.S)
 _ENTRY = re.compile(rf"(?P<head>(?P<indent> *)(?:- +)?{_NAME} *(?P<sign>[:=]) *)(?P<value>.*)", re.S)
 _NAME_ALONE = re.compile(rf" *- +{_NAME} *(?:#.*)?")
-_ITEM = re.compile(rf"(?P<head>{_NAME} *(?P<sign>[:=]) *)(?P<value>\"[^\"]*\"|'[^']*'|[^,}}\]\"']*)")
+_ITEM = re.compile(rf"(?P<head>{_NAME} *(?P<sign>[:=]) *)(?P<value>{_MARKED}|\"[^\"]*\"|'[^']*'|[^,}}\]\"']*)")
 _UNIT = re.compile(r"^(?P<head>[ \t]*Environment=)(?P<rest>(?:[^\n\\]|\\\n|\\.)*)", re.M)
-_MARK = re.compile(r"\[(?:redacted|dropped[ \w]{0,16})\]")
+_MARK = re.compile(_MARKED)
 # Equal values are told apart from others within one collection, and by nobody who has not its key.
 _KEY = secrets.token_bytes(32)
 
@@ -67,7 +68,7 @@ def _entry(entry: str) -> str:
 def text_without_values(text: str) -> str:
     """A text whose environments have their names alone; of a Compose file it is YAML as it was."""
     if "environment" in text:
-        text = "".join(_compose(text.splitlines(keepends=True)))
+        text = "".join(_compose(re.findall(r"[^\n]*\n|[^\n]+", text)))
     return _UNIT.sub(_unit, text) if "Environment=" in text else text
 
 

@@ -12,7 +12,7 @@ import yaml
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import mapping, rows, text, texts
-from clawkeep.subjects.agents import Agents
+from clawkeep.subjects.inspected import Inspected
 from clawkeep_host.agents import ROLE, is_task
 
 FOLDER = "/etc/clawkeep/releases"
@@ -53,7 +53,7 @@ class Releases:
     """All below /etc/clawkeep/releases, and what runs. Source: the files, `docker inspect`, the engine's API."""
 
     document: Document
-    agents: Agents
+    inspected: Inspected
     current: str
     kept: tuple[Release, ...]
     in_use: str
@@ -67,13 +67,13 @@ class Releases:
             for row in rows(found.get("kept"), "the kept releases")
         )
         return cls(
-            host.inside, host.subject(Agents), str(found.get("current") or ""), kept, str(found.get("in-use") or "")
+            host.inside, host.subject(Inspected), str(found.get("current") or ""), kept, str(found.get("in-use") or "")
         )
 
     @cached_property
     def _running(self) -> list[Mapping[str, Any]]:
-        containers = rows(self.document.json("docker-containers"), "`docker inspect`")
-        gateways = [one for one in containers if one in self.agents and not is_task(one)]
+        known = self.inspected
+        gateways = [one for one in known.containers if known.is_agent(one) and not is_task(one)]
         found = [one for one in gateways if _labels(one).get(ROLE) == "agent" or _runs(one)]
         if not found:
             raise Unmeasured("no agent container is there, so no release is in use")

@@ -10,7 +10,7 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import integer, mapping, rows, text, texts
-from clawkeep.subjects.agents import Agents
+from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.topology import Topology
 from clawkeep_host.agents import ROLE
 
@@ -39,19 +39,19 @@ class KillPlan:
     document: Document
     plan: Mapping[str, Any]
     topology: Topology
-    containers: Agents
+    inspected: Inspected
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the command is missing or did not end well."""
         plan = mapping(host.inside.json("kill-plan"), "the kill command's plan")
-        return cls(host.inside, plan, host.subject(Topology), host.subject(Agents))
+        return cls(host.inside, plan, host.subject(Topology), host.subject(Inspected))
 
     def agents(self, images: Collection[str]) -> tuple[AgentContainer, ...]:
         """The agents' containers, and those that run one of `images` (ids of OpenClaw's image)."""
         found = []
-        for container in rows(self.document.json("docker-containers"), "`docker inspect`"):
-            if container in self.containers or container.get("Image") in images:
+        for container in self.inspected.containers:
+            if self.inspected.is_agent(container) or container.get("Image") in images:
                 found.append(_agent(container, text(container.get("Name"), "the name of a container").lstrip("/")))
         if not found:
             raise Unmeasured("no agent container is there, so the kill command has nothing to name")
