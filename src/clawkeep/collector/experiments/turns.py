@@ -23,10 +23,9 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import clawkeep_host
 from clawkeep.collector import docker, namespaces, web
 from clawkeep.collector.recorder import Recorder
-from clawkeep_host import files, foreign_json
+from clawkeep_host import files, foreign_json, openclaw_state
 from clawkeep_host.agents import name_of
 
 PROVIDER, MODEL = "clawkeep", "probe"
@@ -192,7 +191,7 @@ def state(container: Dict[str, Any], pid: int) -> Tuple[str, str]:
 
 def package() -> str:
     """Where another process finds `clawkeep_host`: a folder, or the archive that this one was sent."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(clawkeep_host.__file__)))
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(openclaw_state.__file__)))
     return folder.replace("/proc/self/", "/proc/%d/" % os.getpid(), 1)
 
 

@@ -18,10 +18,10 @@ from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import legible, mapping, rows, text
 from clawkeep.subjects.logs.log_agent import marks
 from clawkeep_host.addresses import AGENT_SUBNETS
+from clawkeep_host.redaction import REDACTED
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
-REDACTED = "[redacted]"
 WATCH_AGE = 300  # seconds since the watch for silence looked; it looks every minute
 
 
