@@ -19,6 +19,18 @@ OUTPUT_LIMIT = 4_000_000  # bytes kept of one command; `nft` and `docker inspect
 STDERR_LIMIT = 600
 
 
+def lines(text: str) -> List[str]:
+    """The lines of a host's text; only a line feed ends one (a carriage return before it goes with it).
+
+    `str.splitlines` ends lines at form feeds, U+2028 and others too, and whoever may choose a name in that text would
+    write lines of his own.
+    """
+    found = text.split("\n")
+    if not found[-1]:
+        found.pop()
+    return [line[:-1] if line.endswith("\r") else line for line in found]
+
+
 class Result:
     """What a command gave: `status` None when it did not end by itself; `text` is redacted and bounded.
 
@@ -90,7 +102,7 @@ class Recorder:
             except ValueError as problem:
                 record["error"] = error = "printed something that is not JSON: %s" % problem
         elif not truncated:
-            record["lines"] = text.splitlines()
+            record["lines"] = lines(text)
         if keep:
             with self._lock:
                 self.commands[key] = record
