@@ -57,6 +57,14 @@ def cgroup(pid: int) -> str:
     return ""
 
 
+def namespace(pid: int, kind: str) -> Optional[str]:
+    """The namespace of that kind (`pid`, `mnt` ...) in which a process is; None when it has gone."""
+    try:
+        return os.readlink("/proc/%d/ns/%s" % (pid, kind))
+    except OSError:
+        return None
+
+
 def ancestry(pid: int) -> Iterator[int]:
     """A process's parents, nearest first."""
     while pid > 1:

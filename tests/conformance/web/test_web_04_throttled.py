@@ -24,3 +24,12 @@ def test_a_burst_of_wrong_logins_is_refused_and_others_are_asked(evidence: HostE
     if not tier["web_enabled"]:
         raise NotApplicable("the tier has no login page")
     assert evidence.subject(Web).unthrottled() == []
+
+
+@pytest.mark.vantage("web")
+def test_the_gate_has_the_tiers_limits(evidence: HostEvidence, tier: Tier) -> None:
+    if not tier["web_enabled"]:
+        raise NotApplicable("the tier has no login page")
+    rate = tier["web_login_rate"]
+    web = evidence.subject(Web)
+    assert web.patient_gate(rate["attempts"], rate["per_seconds"], rate["lockout_seconds"]) == []

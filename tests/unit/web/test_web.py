@@ -102,7 +102,7 @@ def good() -> World:
 
 def report() -> World:
     return {
-        "settings": {"idle": 1800, "absolute": 28800},
+        "settings": {"idle": 1800, "absolute": 28800, "attempts": 5, "window": 60, "lockout": 300},
         "schemes": ["scrypt$15$8$3"],
         "password_least": 14,
         "sessions": [{"age": 60.0}],
@@ -129,13 +129,20 @@ def gateway() -> World:
     }
 
 
-def evidence(facts: World, *, nginx: str = NGINX, gate: Any = None, gateways: Any = None) -> HostEvidence:
+DEBIAN = "/usr/sbin/nginx -g daemon on; master_process on;"  # how Debian's unit starts nginx
+
+
+def evidence(
+    facts: World, *, nginx: str = NGINX, gate: Any = None, gateways: Any = None, masters: Any = None
+) -> HostEvidence:
     commands = {
         "nginx-T": {"argv": ["nginx", "-T"], "status": 0, "lines": nginx.splitlines()},
         "gate-report": {"argv": ["clawkeep-gate", "report"], "status": 0, "json": report() if gate is None else gate},
     }
     found = [gateway()] if gateways is None else gateways
-    inside = {"schema": 1, "commands": commands, "facts": {"gateways": found}, "problems": {}}
+    if masters is None:
+        masters = [{"pid": 3026, "title": f"nginx: master process {DEBIAN}"}]
+    inside = {"schema": 1, "commands": commands, "facts": {"gateways": found, "nginx-masters": masters}, "problems": {}}
     web = {"schema": 1, "commands": {}, "facts": facts, "problems": {}}
     return HostEvidence("alpha", {"schema": 1, "host": "alpha", "inside": inside, "vantages": {"web": web}})
 
@@ -145,12 +152,14 @@ CHECKS: dict[str, Callable[[Web], list[str]]] = {
     "certificates": Web.certificates,
     "manners": Web.manners,
     "listeners": lambda web: web.stray_listeners(ADDRESSES),
+    "masters": Web.other_masters,
     "anonymous": Web.passed_without_session,
     "unguarded": Web.unguarded,
     "spoofed": Web.spoofed,
     "throttle": Web.unthrottled,
     "accounts": Web.weak_accounts,
     "limits": lambda web: web.long_sessions(30, 480),
+    "patience": lambda web: web.patient_gate(5, 60, 300),
     "endings": Web.immortal_sessions,
     "cookies": Web.loose_cookies,
     "origins": Web.foreign_origins,
@@ -236,7 +245,8 @@ def test_what_proves_nothing_is_not_measured(check: str, path: str, value: Any) 
 @pytest.mark.parametrize("junk", [None, 7, "text", [], {}, [[]], [{}], {"a": None}])
 @pytest.mark.parametrize("check", CHECKS)
 def test_junk_is_nobodys_pass(check: str, junk: Any) -> None:
-    host = evidence(dict.fromkeys(good(), junk), gate={} if junk is None else junk, nginx=str(junk))
+    masters = "none" if junk is None else junk
+    host = evidence(dict.fromkeys(good(), junk), gate={} if junk is None else junk, nginx=str(junk), masters=masters)
     with pytest.raises(Unmeasured):
         CHECKS[check](host.subject(Web))
 
@@ -269,6 +279,29 @@ def test_an_included_file_counts_where_it_is_included() -> None:
     assert web.unguarded() == ["the server old does not ask the gate"]
 
 
+@pytest.mark.parametrize(
+    ("titles", "count"),
+    [
+        (["/usr/sbin/nginx"], 0),
+        (["nginx"], 0),
+        (["nginx -c /srv/share/nginx.conf"], 1),
+        (["/usr/sbin/nginx -p /srv/share"], 1),
+        ([f"{DEBIAN} include /tmp/more;"], 1),
+        (["/opt/nginx/sbin/nginx"], 1),
+        (["/usr/sbin/nginx", DEBIAN], 1),
+        ([DEBIAN, "nginx -c /srv/share/nginx.conf"], 2),
+    ],
+)
+def test_an_nginx_with_other_settings_than_the_judged_ones_is_told(titles: list[str], count: int) -> None:
+    masters = [{"pid": 7 + number, "title": f"nginx: master process {title}"} for number, title in enumerate(titles)]
+    assert len(evidence(good(), masters=masters).subject(Web).other_masters()) == count
+
+
+def test_settings_that_no_nginx_has_in_force_prove_nothing() -> None:
+    with pytest.raises(Unmeasured, match="no nginx runs"):
+        evidence(good(), masters=[]).subject(Web).other_masters()
+
+
 NONSENSE = ("", "nonsense", *(f"# configuration file /a:\n{text}" for text in ("http {", "}", "x")))
 
 
@@ -281,6 +314,10 @@ def test_settings_that_are_none_are_not_measured(text: str) -> None:
 @pytest.mark.parametrize(
     ("check", "gate"),
     [
+        ("patience", {"settings": {"attempts": 100, "window": 60, "lockout": 300}}),
+        ("patience", {"settings": {"attempts": 6, "window": 60, "lockout": 300}}),
+        ("patience", {"settings": {"attempts": 5, "window": 59, "lockout": 300}}),
+        ("patience", {"settings": {"attempts": 5, "window": 60, "lockout": 1}}),
         ("limits", {"settings": {"idle": 1800, "absolute": 2592000}}),
         ("limits", {"settings": {"idle": 7200, "absolute": 28800}}),
         ("limits", {"sessions": [{"age": 30000.0}]}),

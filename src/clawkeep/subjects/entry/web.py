@@ -20,6 +20,9 @@ ATTRIBUTES = {"path=/", "secure", "httponly", "samesite=strict"}
 SERVED = (200, 404)  # of the right token; 404: the gateway knows who asks, and the tool is not for this tier
 ATTEMPTS_MOST = 10  # wrong logins that are judged before an address is locked out
 SCRYPT = (15, 8, 3)
+MASTER = "nginx: master process"
+# How nginx may be started: with the settings that `nginx -T` prints, and no others.
+STARTED = ("/usr/sbin/nginx", "nginx", "/usr/sbin/nginx -g daemon on; master_process on;")
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,21 @@ class Web:
             raise Unmeasured("`nginx -T` shows no server")
         return [f"nginx listens on {one[0]}" for one in shown if one[0] not in good]
 
+    def other_masters(self) -> list[str]:
+        """Sentences about an nginx beside the one whose settings are judged, or that was started with others."""
+        found = []
+        masters = rows(self.host.inside.fact("nginx-masters"), "nginx's master processes")
+        if not masters:
+            raise Unmeasured("no nginx runs: what `nginx -T` prints is in force nowhere")
+        if len(masters) > 1:
+            pids = ", ".join(str(one.get("pid")) for one in masters)
+            found.append(f"{len(masters)} nginx run ({pids}), and `nginx -T` tells the settings of one")
+        for one in masters:
+            started = text(one.get("title"), "the title of nginx's master").removeprefix(MASTER).strip()
+            if started not in STARTED:
+                found.append(f"nginx runs as `{started}`, with other settings than `nginx -T` prints")
+        return found
+
     # WEB-02
 
     def passed_without_session(self) -> list[str]:
@@ -221,6 +239,17 @@ class Web:
                 f"another address is answered {beside}: everybody is refused, or there was no other address"
             )
         return []
+
+    def patient_gate(self, attempts: int, window: int, lockout: int) -> list[str]:
+        """Sentences about a gate that judges more than `attempts` in `window` s, or locks out for less than `lockout` s."""
+        settings = mapping(self.gate.get("settings"), "the gate's settings")
+        have = {name: integer(settings.get(name), f"the gate's {name}") for name in ("attempts", "window", "lockout")}
+        found = [] if have["attempts"] <= attempts else [f"the gate judges {have['attempts']} logins, not {attempts}"]
+        return found + [
+            f"the gate's {name} is {have[name]} s, not {least} s at least"
+            for name, least in (("window", window), ("lockout", lockout))
+            if have[name] < least
+        ]
 
     def weak_accounts(self) -> list[str]:
         """Sentences about hashes that are not scrypt of today's cost, and default credentials that open."""
