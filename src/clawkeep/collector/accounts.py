@@ -32,8 +32,7 @@ CRON_FILES = (
     "/var/spool/cron/atjobs/*",
 )
 CONFINEMENT = (
-    "Id,LoadState,ActiveState,User,DynamicUser,NoNewPrivileges,ProtectSystem,ProtectHome,ReadWritePaths,"
-    "MemoryDenyWriteExecute,RestartPreventExitStatus,NeedDaemonReload"
+    "Id,NoNewPrivileges,ProtectSystem,ProtectHome,ReadWritePaths,MemoryDenyWriteExecute,RestartPreventExitStatus"
 )
 FORBIDDEN = (
     "/etc",

@@ -42,7 +42,7 @@ def collect(rec: Recorder) -> None:
     listening = listeners()
     units = rec.run(
         "sshd-units",
-        ["systemctl", "show", "--timestamp=unix", "--property=Id,LoadState,ActiveState,StateChangeTimestamp", *UNITS],
+        ["systemctl", "show", "--timestamp=unix", "--property=Id,ActiveState,StateChangeTimestamp", *UNITS],
     )
     if not listening and re.search(r"^ActiveState=active$", units.text, re.M):
         listening = [dict(BY_SOCKET)]

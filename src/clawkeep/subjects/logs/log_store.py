@@ -210,6 +210,18 @@ class LogStore:
         }
         return [f"an everyday record of {source} raised an alert" for source, word in words.items() if word in told]
 
+    def open_files(self) -> list[str]:
+        """What lies in the store and others than its owner can read."""
+        modes = mapping(self.outside.fact("modes"), "the modes of the log store's files")
+        if not modes:
+            raise Unmeasured("the log store holds no file")
+        with legible("the modes of the log store's files"):
+            return [
+                f"{name} at the log store is open to others ({mode})"
+                for name, mode in modes.items()
+                if int(mode, 8) & 0o077
+            ]
+
     def unwatched(self, seconds: int) -> list[str]:
         """That nobody at the store would notice within `seconds` that this host has fallen silent."""
         told = mapping(self.outside.fact("watch"), "the watch at the log store")
