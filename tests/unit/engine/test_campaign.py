@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from clawkeep.base.clock import now
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.cli.sabotage import choose
 from clawkeep.evidence import store
 from clawkeep.lab.topology import SCENARIOS, Lab
 from clawkeep.sabotage import campaign, world
 from clawkeep.sabotage.campaign import Campaign
-from clawkeep.verify.evaluate import now
 
 OPEN = """\
 control: NET-01

@@ -132,6 +132,7 @@ SILENT: list[tuple[Change, str]] = [
     (runs(OLD, {"here": None}), "does not count: this host is not in its inventory"),
     (runs({"finished": "2026-11-20T14:00:00Z"}), "is dated 2 h in the future: look at its clock"),
     (put("schedule/watch/looked", "2026-11-13T11:00:00Z"), "has not looked for 7 d 1 h"),
+    (put("schedule/watch/looked", "2027-11-20T11:00:00Z"), "in the future: look at its clock"),
     (put("schedule/watch/looked", None), "has not looked for 323 d 12 h"),
     (put("schedule/watch/complaints", ["the timer is disabled"]), "watcher complains: the timer is disabled"),
 ]
