@@ -11,7 +11,7 @@ import threading
 import traceback
 from typing import Callable, Dict
 
-from clawkeep.collector import docker, host, logs, mounts, network, processes, proxy, vpn, web
+from clawkeep.collector import docker, host, logs, mounts, network, processes, programs, proxy, vpn, web
 from clawkeep.collector.experiments import bypass, egress, turns
 from clawkeep.collector.recorder import Recorder
 
@@ -26,6 +26,7 @@ def parts() -> Dict[str, Part]:
         "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
+        "programs": programs.collect,
         "logs": logs.collect,
         "mounts": mounts.collect,
         "network": network.collect,

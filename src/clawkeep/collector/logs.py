@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from clawkeep.collector import docker, others, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.addresses import AGENT_BRIDGE, AGENT_GATEWAYS, FIRST_AGENT, NAME_SERVER_PORT, PROXY_PORT
 
 CONFIG = "/etc/clawkeep/log/rsyslog.conf"
 TLS = "/etc/clawkeep/log/tls"
@@ -30,6 +31,7 @@ AUDIT_SECONDS = 10.0
 KERNEL_LOG = "/dev/kmsg"
 PROXY_LOG = "/var/log/clawkeep/proxy/access.log"
 PROXY_SECONDS = 15.0
+PROXY = "http://%s:%d" % (AGENT_GATEWAYS[0], PROXY_PORT)
 NOBODY = 65534
 EVERYBODYS = "/etc/passwd"
 MOST_FILES = 400
@@ -43,6 +45,7 @@ PLACES = (
         "/usr/sbin/runc",
         "/etc/clawkeep",
         "/usr/local/sbin",
+        "/usr/local/lib/clawkeep",
     ),
     *("/etc/systemd", "/etc/audit", "/root", "/run/docker.sock", VOLUMES),
 )
@@ -118,7 +121,7 @@ def canary(rec: Recorder) -> Dict[str, Any]:
     `{"agent": {"nonce", "tried": why it could not be | "", "names": {name: [uids]}}, "root": the same}`.
     """
     uid = int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000))
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     inside = "/proc/%d/root/home/node/.openclaw/workspace" % pid
     outside = VOLUMES + "/openclaw-workspace/_data"
     found = {}
@@ -201,13 +204,11 @@ def marks(rec: Recorder) -> Dict[str, Any]:
         "kernel": lambda word: kmsg("clawkeep-mark " + word),
         "firewall": lambda word: kmsg(
             # To an address of its own each time: what repeats within minutes is told once.
-            "clawkeep-forward mark=%s IN=clawkeep0 SRC=172.30.0.2 DST=2001:db8:%s:%s::1 PROTO=TCP DPT=9"
-            % (word, word[-8:-4], word[-4:])
+            "clawkeep-forward mark=%s IN=%s SRC=%s DST=2001:db8:%s:%s::1 PROTO=TCP DPT=9"
+            % (word, AGENT_BRIDGE, FIRST_AGENT, word[-8:-4], word[-4:])
         ),
         "resolver": lambda word: inside(rec, ask(word + ".mark.invalid")),
-        "proxy": lambda word: inside(
-            rec, ["curl", "-sS", "-m", "10", "-x", "http://172.30.0.1:3128", "http://%s.mark.invalid/" % word]
-        ),
+        "proxy": lambda word: inside(rec, ["curl", "-sS", "-m", "10", "-x", PROXY, "http://%s.mark.invalid/" % word]),
         "openclaw": lambda word: openclaw(rec, word),
         "secret": lambda word: say(["logger", "-t", "clawkeep-mark", secret_line(word)]),
         "system": lambda word: refused(int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000)), "/root/" + word),
@@ -224,9 +225,9 @@ def ask(name: str) -> List[str]:
     program = (
         "import socket,sys; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(5);"
         "q=b''.join(bytes((len(x),))+x.encode() for x in sys.argv[1].split('.'))+b'\\0';"
-        "s.sendto(b'\\x4d\\x4b\\1\\0\\0\\1'+bytes(6)+q+b'\\0\\1\\0\\1',('172.30.0.1',53)); s.recv(512)"
+        "s.sendto(b'\\x4d\\x4b\\1\\0\\0\\1'+bytes(6)+q+b'\\0\\1\\0\\1',(sys.argv[2],int(sys.argv[3]))); s.recv(512)"
     )
-    return [sys.executable or "python3", "-I", "-S", "-c", program, name]
+    return [sys.executable or "python3", "-I", "-S", "-c", program, name, AGENT_GATEWAYS[0], str(NAME_SERVER_PORT)]
 
 
 def canary_of(word: str) -> str:
@@ -246,7 +247,7 @@ def proxied_secret(rec: Recorder) -> Dict[str, Any]:
     word = "ckmark" + secrets.token_hex(10)
     url = "http://%s.mark.invalid/?api_key=%s" % (word, canary_of(word))
     began = os.path.getsize(PROXY_LOG) if os.path.isfile(PROXY_LOG) else 0
-    tried = inside(rec, ["curl", "-sS", "-m", "10", "-o", "/dev/null", "-x", "http://172.30.0.1:3128", url])
+    tried = inside(rec, ["curl", "-sS", "-m", "10", "-o", "/dev/null", "-x", PROXY, url])
     limit = time.monotonic() + PROXY_SECONDS
     lines: List[str] = []
     while not tried and not lines and time.monotonic() < limit:
@@ -291,7 +292,7 @@ def kmsg(text: str) -> str:
 
 def inside(rec: Recorder, argv: List[str]) -> str:
     """Run a command in the agent's network; empty when it could be run, for it is meant to be refused."""
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     if not pid:
         return "no agent's container runs"
     try:
@@ -303,7 +304,7 @@ def inside(rec: Recorder, argv: List[str]) -> str:
 
 def openclaw(rec: Recorder, word: str) -> str:
     """Have the gateway's process say the word on its own output, which only the engine can write down."""
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     try:
         with open("/proc/%d/fd/1" % pid, "w", encoding="ascii") as file:
             file.write('{"message":"clawkeep-mark %s"}\n' % word)

@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from clawkeep.collector import api, docker, others
 from clawkeep.collector.experiments import inside
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 KERNEL_FILESYSTEMS = (
     "bpf",
@@ -203,12 +204,11 @@ def tree(root: str, everything: bool) -> Dict[str, Any]:
     return result
 
 
-def state_trees(found: List[Dict[str, Any]]) -> List[str]:
+def state_trees(agents: List[Dict[str, Any]]) -> List[str]:
     """The volumes of agent containers, by their directories on this host."""
     roots = [
         str(mount.get("Source"))
-        for one in found
-        if docker.is_agent(one)
+        for one in agents
         for mount in one.get("Mounts") or []
         if mount.get("Type") == "volume" and mount.get("RW")
     ]
@@ -291,13 +291,13 @@ def collect(rec: Recorder) -> None:
     """Record mount tables, sources, devices, privileged files and state trees, and run the probe inside the agents."""
     found = api.containers(rec)
     alive = docker.running(rec)
-    tables = {docker.name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
+    tables = {name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
     rec.note("host-mountinfo", mountinfo("1"))
     rec.note("container-mountinfo", tables)
     rec.note("mount-sources", sources(found, api.volumes(rec)))
-    agents = [one for one in alive if docker.is_agent(one)]
+    agents = docker.agents(rec)
     workspaces = sorted({source for one in agents for source in own_volumes(one)})
-    pids = {docker.name_of(one): one["State"]["Pid"] for one in agents}
+    pids = {name_of(one): one["State"]["Pid"] for one in agents}
     search = threading.Thread(target=_search, args=(rec, pids, tables), daemon=True)
     search.start()
     with Canaries(sensitive_directories() if agents else [], workspaces) as canaries:
@@ -307,7 +307,8 @@ def collect(rec: Recorder) -> None:
         )
         inside.collect(rec, canaries.name)
     rec.note("container-devices", {name: devices(pid) for name, pid in pids.items()})
-    trees = [*(tree(root, False) for root in state_trees(found)), tree(PROJECT, True)]
+    every_agent = [one for one in found if name_of(one) in docker.agent_names(rec)]
+    trees = [*(tree(root, False) for root in state_trees(every_agent)), tree(PROJECT, True)]
     rec.note("state-trees", trees)
     rec.note("state-reads", reads(rec, trees, docker.service_uid(rec)))
     search.join()

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional
 
 from clawkeep.collector import docker, namespaces, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
 GATE = "/usr/local/sbin/clawkeep-gate"
 CONFIG = "/etc/openclaw/openclaw.json"  # as the gateway's process sees it
@@ -42,7 +43,7 @@ def collect(rec: Recorder) -> None:
     rec.note("web-units", {"gate": os.path.exists(GATE)})
     if os.path.exists(GATE):
         rec.run("gate-report", [GATE, "report"], parse="json")
-    agents = [(one, port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
+    agents = [(one, port_of(one)) for one in docker.agents(rec)]
     rec.note("gateways", [gateway(one, port) for one, port in agents if port])
 
 
@@ -78,7 +79,7 @@ def gateway(container: Dict[str, Any], port: int) -> Dict[str, Any]:
     pid = int(container["State"]["Pid"])
     token = environment(container).get(VARIABLE, "")
     return {
-        "name": docker.name_of(container),
+        "name": name_of(container),
         "pid": pid,
         "settings": settings(pid),
         "strength": strength(token),

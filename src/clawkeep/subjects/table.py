@@ -26,6 +26,7 @@ from clawkeep.subjects.host.audit import Audit
 from clawkeep.subjects.host.clock import Clock
 from clawkeep.subjects.host.emergency import Emergency
 from clawkeep.subjects.host.host_egress import HostEgress
+from clawkeep.subjects.host.host_programs import HostPrograms
 from clawkeep.subjects.host.instance import Instance
 from clawkeep.subjects.host.kernel import Kernel
 from clawkeep.subjects.host.killplan import KillPlan
@@ -72,6 +73,7 @@ SUBJECTS: dict[str, type] = {
     "gateways": Gateways,
     "host_egress": HostEgress,
     "host_metadata": HostMetadata,
+    "host_programs": HostPrograms,
     "instance": Instance,
     "kernel": Kernel,
     "kill_plan": KillPlan,

@@ -10,7 +10,7 @@ from tests.unit.roles.conftest import render as render  # the templates' own fix
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.subjects.host.audit import GUARDED, Audit, parse
+from clawkeep.subjects.host.audit import ABSENT, GUARDED, PROGRAMS, Audit, parse
 from clawkeep.subjects.logs.log_agent import LogAgent
 
 STATE = "enabled 1\nfailure 1\npid 412\nrate_limit 0\nbacklog_limit 16384\nlost 0\nbacklog 0"
@@ -59,6 +59,14 @@ def all_of(host: HostEvidence, *, locked: bool = False) -> list[str]:
 
 def test_good_audit_is_green() -> None:
     assert all_of(world()) == []
+
+
+def test_the_archive_of_the_host_programs_is_guarded_where_the_host_has_it() -> None:
+    said = [f"changes of {PROGRAMS} are not recorded: no audit rule watches it"]
+    assert all_of(world(**{"audit-places": PLACES | {PROGRAMS: "directory"}})) == said
+    assert all_of(world(**{"audit-places": PLACES | {PROGRAMS: ABSENT}})) == []
+    watched = [*RULES, f"-w {PROGRAMS} -p wa -k clawkeep-own"]
+    assert all_of(world(watched, **{"audit-places": PLACES | {PROGRAMS: "directory"}})) == []
 
 
 @pytest.mark.parametrize(

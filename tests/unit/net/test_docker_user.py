@@ -30,6 +30,8 @@ DOCKER = {
 -A DOCKER-USER -j CLAWKEEP
 -A DOCKER-USER -j RETURN
 -A CLAWKEEP -i clawkeep0 -d 169.254.0.0/16 -j DROP
+-A CLAWKEEP -i clawkeep0 -d 192.0.0.192/32 -j DROP
+-A CLAWKEEP -i clawkeep0 -d 168.63.129.16/32 -j DROP
 -A CLAWKEEP -i clawkeep0 -d 10.0.0.0/8 -j DROP
 -A CLAWKEEP -i clawkeep0 -d 100.64.0.0/10 -j DROP
 -A CLAWKEEP -i clawkeep0 -d 172.16.0.0/12 -j DROP

@@ -16,10 +16,20 @@ from clawkeep.subjects.entry.web import Gateways, Web
 World = dict[str, Any]
 ADDRESSES = ("10.78.0.1", "fd5e:c1a0:78::1")
 VERSIONS = ("TLSv1.2", "TLSv1.3")
+RATE = {"attempts": 5, "per_seconds": 60, "lockout_seconds": 300}
 NGINX = """\
 # configuration file /etc/nginx/nginx.conf:
 user www-data;
 http {
+    geo $peer { default 0; fd5e:c1a0:78::/64 1; }
+    map $binary_remote_addr $net { "~(?s)^(?<net64>.{8}).{8}$" $net64; default $binary_remote_addr; }
+    map $peer $client { 1 $binary_remote_addr; default $net; }
+    map $request_method $posted { default ""; POST $client; }
+    limit_req_zone $client zone=requests:10m rate=50r/s;
+    limit_req_zone $posted zone=logins:10m rate=10r/m;
+    limit_conn_zone $client zone=connections:10m;
+    limit_req zone=requests burst=200 nodelay;
+    limit_conn connections 100;
     include /etc/nginx/conf.d/*.conf;
     server { listen 10.78.0.1:443 ssl default_server; listen [fd5e:c1a0:78::1]:443 ssl; ssl_reject_handshake on; }
     server {
@@ -29,7 +39,12 @@ http {
         satisfy all;
         add_header X "a; b { c";
         location = /_gate { internal; auth_request off; proxy_pass http://gate/auth; }
-        location = /login { auth_request off; proxy_pass http://gate; }
+        location = /login {
+            auth_request off;
+            limit_req zone=requests burst=200 nodelay;
+            limit_req zone=logins burst=10 nodelay;
+            proxy_pass http://gate;
+        }
         location / {
             proxy_pass http://gateway;
             proxy_set_header X-Forwarded-For $remote_addr;
@@ -102,11 +117,22 @@ def good() -> World:
 
 def report() -> World:
     return {
-        "settings": {"idle": 1800, "absolute": 28800},
+        "settings": {
+            "idle": 1800,
+            "absolute": 28800,
+            "attempts": 5,
+            "window": 60,
+            "lockout": 300,
+            "peer_networks": ["10.78.0.0/24", "fd5e:c1a0:78::/64"],
+        },
         "schemes": ["scrypt$15$8$3"],
         "password_least": 14,
-        "sessions": [{"age": 60.0}],
+        "sessions": [{"age": 28800.0, "unused": 1800.0}],
+        "users": 1,
     }
+
+
+RATE_OF_TEN: World = {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000, "exemptLoopback": False}
 
 
 def gateway() -> World:
@@ -115,7 +141,7 @@ def gateway() -> World:
         "settings": {
             "mode": "token",
             "by-reference": True,
-            "rate": {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000, "exemptLoopback": False},
+            "rate": dict(RATE_OF_TEN),
             "proxies": [],
             "real-ip-fallback": False,
             "ui": True,
@@ -148,7 +174,9 @@ CHECKS: dict[str, Callable[[Web], list[str]]] = {
     "anonymous": Web.passed_without_session,
     "unguarded": Web.unguarded,
     "spoofed": Web.spoofed,
-    "throttle": Web.unthrottled,
+    "throttle": lambda web: web.unthrottled(5),
+    "gate": lambda web: web.lenient_gate(RATE, ADDRESSES),
+    "requests": lambda web: web.unlimited(RATE, ADDRESSES),
     "accounts": Web.weak_accounts,
     "limits": lambda web: web.long_sessions(30, 480),
     "endings": Web.immortal_sessions,
@@ -200,6 +228,7 @@ ACCEPTED = {"outcome": "accepted", "suite": "AES128-SHA"}
         ("origins", "web-origins/2", seen("upgrade, null", "other", 101, own=False)),
         ("frames", "web-headers/0/headers/content-security-policy", ["default-src 'self'"]),
         ("throttle", "web-burst", [401] * 12),
+        ("throttle", "web-burst", [401] * 6 + [429] * 6),
         ("accounts", "web-defaults", [303]),
     ],
 )
@@ -226,6 +255,7 @@ def test_a_breach_is_told(check: str, path: str, value: Any) -> None:
         ("throttle", "web-beside", 429),
         ("throttle", "web-beside", 0),
         ("throttle", "web-burst", [502] * 12),
+        ("throttle", "web-burst", [401] * 4 + [429]),
     ],
 )
 def test_what_proves_nothing_is_not_measured(check: str, path: str, value: Any) -> None:
@@ -281,9 +311,10 @@ def test_settings_that_are_none_are_not_measured(text: str) -> None:
 @pytest.mark.parametrize(
     ("check", "gate"),
     [
-        ("limits", {"settings": {"idle": 1800, "absolute": 2592000}}),
-        ("limits", {"settings": {"idle": 7200, "absolute": 28800}}),
-        ("limits", {"sessions": [{"age": 30000.0}]}),
+        ("limits", {"settings": {"idle": 1800, "absolute": 28801}}),
+        ("limits", {"settings": {"idle": 1801, "absolute": 28800}}),
+        ("limits", {"sessions": [{"age": 28801, "unused": 0.0}]}),
+        ("limits", {"sessions": [{"age": 27000.0, "unused": 1800.1}]}),
         ("accounts", {"schemes": ["scrypt$15$8$3", "other"]}),
         ("accounts", {"schemes": ["scrypt$10$8$1"]}),
         ("accounts", {"password_least": 8}),
@@ -291,6 +322,89 @@ def test_settings_that_are_none_are_not_measured(text: str) -> None:
 )
 def test_a_lax_gate_is_told(check: str, gate: World) -> None:
     assert len(CHECKS[check](evidence(good(), gate=report() | gate).subject(Web))) == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "gate"),
+    [
+        ("limits", {"sessions": [{"age": 60.0}]}),
+        ("limits", {"sessions": [{"unused": 60.0}]}),
+        ("limits", {"sessions": [{"age": True, "unused": 0.0}]}),
+        ("accounts", {"users": 3, "schemes": []}),
+        ("accounts", {"users": None}),
+    ],
+)
+def test_what_the_gate_does_not_say_is_not_measured(check: str, gate: World) -> None:
+    with pytest.raises(Unmeasured):
+        CHECKS[check](evidence(good(), gate=report() | gate).subject(Web))
+
+
+def test_a_gate_without_users_has_no_hashes() -> None:
+    assert CHECKS["accounts"](evidence(good(), gate=report() | {"users": 0, "schemes": []}).subject(Web)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("attempts", 6, "judges 6 wrong logins, not 5 at most"),
+        ("window", 59, "window is 59 s, not 60 s at least"),
+        ("lockout", 299, "lockout is 299 s, not 300 s at least"),
+        ("lockout", 1, "lockout is 1 s, not 300 s at least"),
+        ("peer_networks", [], "counts the peers around fd5e:c1a0:78::1 as one"),
+        ("peer_networks", ["10.78.0.0/24", "fd5e:c1a0:79::/64"], "counts the peers around fd5e:c1a0:78::1 as one"),
+        ("peer_networks", ["fd5e:c1a0:78::/64", "2000::/3"], "counts 2000::/3 as a peer's network"),
+        ("peer_networks", ["::/0"], "counts ::/0 as a peer's network"),
+    ],
+)
+def test_a_gate_that_forgives_or_takes_peers_for_one_is_told(name: str, value: Any, said: str) -> None:
+    lax = report()
+    lax["settings"][name] = value
+    (found,) = evidence(good(), gate=lax).subject(Web).lenient_gate(RATE, ADDRESSES)
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attempts", 1),
+        ("window", 3600),
+        ("lockout", 86400),
+        ("peer_networks", ["fd00::/8"]),
+        ("peer_networks", ["0.0.0.0/0", "fd5e:c1a0:78::/64"]),
+    ],
+)
+def test_a_stricter_gate_is_as_good(name: str, value: Any) -> None:
+    strict = report()
+    strict["settings"][name] = value
+    assert evidence(good(), gate=strict).subject(Web).lenient_gate(RATE, ADDRESSES) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("attempts", None), ("lockout", "300"), ("peer_networks", None), ("peer_networks", ["vpn"])]
+)
+def test_a_gate_that_does_not_say_how_it_counts_is_not_measured(name: str, value: Any) -> None:
+    silent = report()
+    silent["settings"][name] = value
+    with pytest.raises(Unmeasured):
+        evidence(good(), gate=silent).subject(Web).lenient_gate(RATE, ADDRESSES)
+
+
+def test_a_peers_network_may_have_global_addresses_where_it_is_the_entrys_own() -> None:
+    own = report()
+    own["settings"]["peer_networks"] = ["2001:db8:78::/64"]
+    web = evidence(good(), gate=own).subject(Web)
+    assert web.lenient_gate(RATE, ["2001:db8:78::1"]) == []
+    assert len(web.lenient_gate(RATE, ["2001:db8:79::1"])) == 2
+
+
+@pytest.mark.parametrize(("attempts", "said"), [(10, 0), (9, 1), (11, 0)])
+def test_the_burst_is_judged_by_the_attempts_that_are_allowed(attempts: int, said: int) -> None:
+    web = evidence(changed("web-burst", [401] * 10 + [429] * 2)).subject(Web)
+    assert len(web.unthrottled(attempts)) == said
+
+
+def test_a_lock_that_is_there_from_the_last_run_is_one() -> None:
+    assert evidence(changed("web-burst", [429] * 12)).subject(Web).unthrottled(5) == []
 
 
 @pytest.mark.parametrize(
@@ -306,6 +420,10 @@ def test_a_lax_gate_is_told(check: str, gate: World) -> None:
         ("settings", {"rate": None}, Gateways.unlimited),
         ("settings", {"rate": {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000}}, Gateways.unlimited),
         ("burst", {"attempts": [401] * 12}, Gateways.untiring),
+        ("burst", {"attempts": [401] * 11 + [429]}, Gateways.untiring),
+        ("settings", {"rate": RATE_OF_TEN | {"maxAttempts": 11}}, Gateways.unlimited),
+        ("settings", {"rate": RATE_OF_TEN | {"windowMs": 59999}}, Gateways.unlimited),
+        ("settings", {"rate": RATE_OF_TEN | {"lockoutMs": 299999}}, Gateways.unlimited),
         ("strength", {"length": 8, "bits": 24}, Gateways.weak_tokens),
         ("strength", {"length": 40, "bits": 0}, Gateways.weak_tokens),
         ("strength", {"filler": True}, Gateways.weak_tokens),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import ipaddress
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +17,7 @@ from clawkeep.collector.logs import canary_of
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import legible, mapping, rows, text
 from clawkeep.subjects.logs.log_agent import marks
+from clawkeep_host.addresses import AGENT_SUBNETS
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
@@ -140,7 +144,7 @@ class LogStore:
                 line = text(
                     mapping(arrived[source], f"what arrived of {source}").get("line"), "a line of the log store"
                 )
-                if "172.30.0." not in line and "fd5e:c1a0:30:" not in line:
+                if not _names_an_agent(line):
                     wrong.append(f"the record of {source} does not tell which container it was")
         return wrong
 
@@ -258,3 +262,13 @@ class LogStore:
         if name not in hosts:
             wrong.append(f"the watch at the log store does not know this host, whose records come from {name}")
         return wrong
+
+
+def _names_an_agent(line: str) -> bool:
+    """Whether a line holds an address of the agents' own networks."""
+    for word in re.findall(r"[0-9A-Fa-f:.]{3,}", line):
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(word.strip("."))
+            if any(address in ipaddress.ip_network(subnet) for subnet in AGENT_SUBNETS):
+                return True
+    return False

@@ -1,0 +1,115 @@
+"""A container engine of a test's own, which acts on its containers, and refuses or keeps silent where it is told."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Any
+
+from clawkeep_host import engine_api
+from clawkeep_host.engine_api import EngineError
+
+SECRET = "sk-not-to-be-stored-anywhere"  # noqa: S105 - what must not be found anywhere
+SILENCE = EngineError("Docker does not answer: timed out")
+
+
+def refusal(code: int, words: str = "no") -> EngineError:
+    """What the engine's client makes of a refusal."""
+    return EngineError(f"Docker refuses this: {words}", code)
+
+
+def piece(text: str, stream: int = 1) -> bytes:
+    """A piece of a container's log, with its header."""
+    return bytes([stream, 0, 0, 0]) + len(text.encode()).to_bytes(4, "big") + text.encode()
+
+
+@dataclass
+class Fake:
+    """A container as the engine keeps it."""
+
+    name: str
+    id: str
+    state: str = "running"
+    role: str | None = "agent"
+    restart: dict[str, Any] = field(default_factory=lambda: {"Name": "on-failure", "MaximumRetryCount": 5})
+    environment: list[str] | None = field(default_factory=lambda: ["HOME=/home/node", f"MODEL_API_KEY={SECRET}"])
+    passing: bool = False
+    log: bytes = piece("2026-12-01T00:00:00Z hello\n")
+    command: str = f"node openclaw.mjs --token {SECRET}"
+
+    def row(self) -> dict[str, Any]:
+        labels = {} if self.role is None else {"clawkeep.role": self.role}
+        return {"Id": self.id, "Names": [f"/{self.name}"], "Labels": labels, "State": self.state}
+
+    def inspected(self) -> dict[str, Any]:
+        return {
+            "Id": self.id,
+            "Name": f"/{self.name}",
+            "State": {"Running": self.state in ("running", "paused", "restarting")},
+            "Config": {"Env": self.environment, "Labels": {"note": f"Authorization: Bearer {SECRET}"}},
+            "HostConfig": {"RestartPolicy": self.restart, "AutoRemove": self.passing},
+        }
+
+
+class Engine:
+    """Answers what `engine_api.ask` is asked; `done` is what it was told to do and to tell of one container."""
+
+    def __init__(self, done: list[str], *containers: Fake) -> None:
+        self.done = done
+        self.containers = list(containers)
+        self.trouble: dict[str, Exception] = {}  # by the word in `done`, or by that and the name
+        self.asked: list[tuple[str, str, float, int]] = []
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        seconds: float = engine_api.SECONDS,
+        limit: int = engine_api.LIMIT,
+    ) -> bytes:
+        self.asked.append((method, path, seconds, limit))
+        _, _, identity, what = f"{path}/".split("/", 3)
+        what = what.partition("?")[0].rstrip("/")
+        if not what:
+            self._refuse("list", "")
+            return json.dumps([one.row() for one in self.containers]).encode()
+        one = next((one for one in self.containers if one.id == urllib.parse.unquote(identity)), None)
+        word = f"{what} {one.name}" if one else what
+        if what == "update" and body:
+            word += f" {body['RestartPolicy']['Name']}"
+        if what != "json":
+            self.done.append(word)
+        self._refuse(what, one.name if one else "")
+        if one is None:
+            raise refusal(404, "no such container")
+        return self._act(one, method, what, body)[:limit]
+
+    def _refuse(self, what: str, name: str) -> None:
+        for word in (what, f"{what} {name}"):
+            if word in self.trouble:
+                raise self.trouble[word]
+
+    def _act(self, one: Fake, method: str, what: str, body: dict[str, Any] | None) -> bytes:
+        if method == "GET":
+            told = {
+                "json": json.dumps(one.inspected()).encode(),
+                "top": json.dumps({"Titles": ["PID", "CMD"], "Processes": [["1", one.command]]}).encode(),
+                "changes": b'[{"Kind": 1, "Path": "/home/node/x"}]',
+                "logs": one.log,
+            }
+            return told[what]
+        if what == "update":
+            assert body
+            one.restart = body["RestartPolicy"]
+        elif what == "pause":
+            one.state = "paused"
+        elif what == "kill":
+            one.state = "exited"
+            if one.passing:
+                self.containers.remove(one)
+        else:
+            raise AssertionError(what)
+        return b""
