@@ -10,6 +10,7 @@ import pytest
 from clawkeep.base import clock
 from clawkeep.base.verdict import NotApplicable, Unmeasured, Verdict
 from clawkeep.collector import vpn as collected
+from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.entry.colleague import Colleague
 from clawkeep.subjects.entry.tailscale import Tailscale
 from clawkeep.subjects.entry.wireguard import Wireguard
@@ -208,6 +209,39 @@ def test_junk_is_not_measured(kind: type, junk: object) -> None:
         world["commands"][key] = {"argv": ["x"], "status": 0, "json": junk, "truncated": False}
     with pytest.raises(Verdict):
         SAYS[kind](asked(kind, world))
+
+
+def read_by(kind: type) -> list[str]:
+    """What a subject reads of the host's own document, as `facts/vpn-seen`."""
+    raw = {"schema": 1, "host": "alpha", "inside": good(), "vantages": {"controller": controller()}}
+    host = HostEvidence("alpha", raw)
+    SAYS[kind](host.subject(kind))
+    return sorted({path for name, path in host.cited if name == "inside"})
+
+
+PLACES = [pytest.param(kind, path, id=f"{kind.__name__} {path}") for kind in SAYS for path in read_by(kind)]
+OPTIONAL = {  # what may be missing, because it is nothing then
+    "facts/vpn-seen": [None],  # no memory yet: the handshakes alone count
+    "commands/tailscale-serve": [None],  # nothing is served
+    "commands/emergency-set": [None],  # no such set: ssh is open to administrators anyway
+}
+
+
+@pytest.mark.parametrize(("kind", "path"), PLACES)
+@pytest.mark.parametrize("junk", [None, 7, "text", [[]], {"a": None}], ids=repr)
+def test_junk_in_one_place_alone_is_nobodys_pass(kind: type, path: str, junk: object) -> None:
+    world = good()
+    section, key = path.split("/")
+    world[section][key] = (
+        {"argv": ["x"], "status": 0, "json": junk, "truncated": False} if section == "commands" else junk
+    )
+    if junk in OPTIONAL.get(path, []):
+        return
+    try:
+        said = SAYS[kind](asked(kind, world))
+    except Unmeasured:
+        return
+    assert said != []
 
 
 @KINDS
