@@ -1,4 +1,4 @@
-"""The agent's containers: found by their label, and each taken out of life in steps that know of no other."""
+"""The agents' containers, whatever they are called: found, and each taken out of life in steps of its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from clawkeep_host import engine_api
+from clawkeep_host import agents, engine_api
 from clawkeep_host.engine_api import EngineError
 
-LABEL = "clawkeep.role"
 ENDED = ("created", "exited", "dead", "removing")  # states without a process
 NEVER = {"Name": "no"}
 GONE = 404
@@ -26,6 +25,7 @@ class Container:
     name: str
     role: str
     state: str  # the engine's word
+    networks: tuple[str, ...] = ()  # names
 
     @property
     def running(self) -> bool:
@@ -49,15 +49,47 @@ class Inspection:
 
 
 def containers(roles: Collection[str]) -> list[Container]:
-    """Every container whose label is one of `roles` (any label when there are none), running or not."""
-    wanted = urllib.parse.quote(json.dumps({"label": [LABEL]}))
+    """Every container that is an agent's, running or not, and every other whose label is one of `roles`.
+
+    With no `roles` any label of Clawkeep's counts.
+    """
+    listed = json.loads(engine_api.ask("GET", "/containers/json?all=true"))
+    known = agents.among([_as_inspected(row) for row in listed])
     found = []
-    for row in json.loads(engine_api.ask("GET", f"/containers/json?all=true&filters={wanted}")):
-        role = (row.get("Labels") or {}).get(LABEL, "")
-        if not roles or role in roles:
-            names = [name[1:] for name in row.get("Names") or [] if name.rfind("/") == 0]  # others are a link's alias
-            found.append(Container(row["Id"], (names or [row["Id"][:12]])[0], role, row.get("State") or ""))
+    for row in listed:
+        role = (row.get("Labels") or {}).get(agents.ROLE, "")
+        name = _name(row)
+        if name in known or (role in roles if roles else role):
+            networks = ((row.get("NetworkSettings") or {}).get("Networks") or {}).keys()
+            found.append(Container(row["Id"], name, role, row.get("State") or "", tuple(networks)))
     return found
+
+
+def bridges(found: Collection[Container], seconds: float = SECONDS) -> list[str]:
+    """The host's interfaces of the bridge networks that containers are on."""
+    names = {name for one in found for name in one.networks}
+    return [
+        str((row.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{row['Id'][:12]}")
+        for row in json.loads(engine_api.ask("GET", "/networks", seconds=seconds))
+        if row.get("Driver") == "bridge" and row.get("Name") in names
+    ]
+
+
+def _name(row: dict[str, Any]) -> str:
+    names = [name[1:] for name in row.get("Names") or [] if name.rfind("/") == 0]  # others are a link's alias
+    return str((names or [row["Id"][:12]])[0])
+
+
+def _as_inspected(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the engine's list in the form in which agents are known; it holds no environment."""
+    return {
+        "Name": _name(row),
+        "Id": row["Id"],
+        "Image": row.get("ImageID"),
+        "Config": {"Labels": row.get("Labels"), "Image": row.get("Image"), "Cmd": row.get("Command")},
+        "HostConfig": row.get("HostConfig"),
+        "Mounts": row.get("Mounts"),
+    }
 
 
 def inspect(one: Container, seconds: float = SECONDS) -> Inspection | None:

@@ -169,7 +169,8 @@ def plan(settings: Settings) -> Outcome:
         raise Refusal(settings.trouble)
     steps = Steps()
     found, seen = [], {}
-    for one in containers(settings.roles):
+    known = containers(settings.roles)
+    for one in known:
         failures = len(steps.failures)
         inspection = steps.attempt(f"{one.name} cannot be looked at", agent_containers.inspect, one)
         if inspection:
@@ -189,12 +190,19 @@ def plan(settings: Settings) -> Outcome:
     answer = {
         "stopped": stop_flag.is_set((FLAG, COPY)),
         "containers": found,
-        "bridges": settings.bridges,
+        "bridges": reached(steps, settings.bridges, known),
         "units": settings.units,
         "hooks": [str(path) for path in hooks()],
         "revoke": revocations(steps, settings, seen),
     }
     return answer, steps.failures
+
+
+def reached(steps: Steps, listed: list[str], found: list[Container]) -> list[str]:
+    """The bridges to cut: those that are listed, and those of the networks that agents are on."""
+    unknown = "the agents' own networks are not known"
+    own = steps.attempt(unknown, agent_containers.bridges, found, Budget.LEAST) if found else []
+    return sorted({*listed, *(own or [])})
 
 
 # --- the network and the units ----------------------------------------------------------------------------------
@@ -367,6 +375,11 @@ def _kill(settings: Settings, steps: Steps) -> dict[str, Any]:
             steps.attempt("the network was not cut", quarantine, flag.memory.bridges)
         found = steps.attempt("containers were not found", containers, settings.roles) or []
         halted = halt(steps, flag, found)
+        cut_off = reached(steps, flag.memory.bridges, found)
+        if cut_off != flag.memory.bridges:
+            flag.memory.bridges = cut_off
+            flag.remember()
+            steps.attempt("the network was not cut", quarantine, cut_off)
         halt_units(steps, flag, settings.units)
         late = steps.attempt("containers were not looked for again", revived, settings.roles) or []
         if late:

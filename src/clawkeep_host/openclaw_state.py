@@ -24,7 +24,7 @@ SECONDS = 5.0  # that one database may take
 BUSY_SECONDS = 2.0  # that a lock is waited for
 STEPS = 20_000  # of SQLite's machine between two looks at the clock
 LIMITS = {"SQLITE_LIMIT_LENGTH": 16 << 20, "SQLITE_LIMIT_ATTACHED": 0}  # of SQLite's own; Python sets them since 3.11
-FUNCTIONS = frozenset({"max", "min", "coalesce", "typeof", "like"})
+FUNCTIONS = frozenset({"max", "min", "typeof", "like"})
 PRAGMAS = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0")
 READ, FUNCTION, PRAGMA = sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_PRAGMA
 SCHEMA = ("sqlite_master", "sqlite_schema")

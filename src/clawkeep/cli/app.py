@@ -49,7 +49,7 @@ app.add_typer(cli_exceptions.waivers, name="waivers")
 app.command("attest")(cli_exceptions.attest)
 app.add_typer(cli_vpn.app, name="vpn")
 
-LAB_EXTRAS = ("aiosmtpd",)  # what the lab cannot do without, of its extras
+LAB_EXTRAS = ("aiosmtpd", "qemu.qmp")  # what the lab cannot do without, of its extras
 
 VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
@@ -233,7 +233,7 @@ def diff(
 
 def _mount_lab() -> None:
     """Mount `clawkeep lab`; without the lab's extras it says how to get them."""
-    missing = next((name for name in LAB_EXTRAS if importlib.util.find_spec(name) is None), None)
+    missing = next((name for name in LAB_EXTRAS if not _installed(name)), None)
     if missing:
         anything = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -246,6 +246,13 @@ def _mount_lab() -> None:
 
         lab.command("sabotage")(sabotage)
         app.add_typer(lab, name="lab")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
 
 
 _mount_lab()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import resource
 import socket
 import sys
 import threading
@@ -75,6 +76,8 @@ def collect(parameters: Dict[str, object]) -> Dict[str, object]:
 
 def main() -> None:
     """Read the parameters (one JSON object) from standard input and print the document."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each folder on the way through a tree is one
     text = sys.stdin.read()
     json.dump(collect(json.loads(text) if text.strip() else {}), sys.stdout, sort_keys=True)
     sys.stdout.write("\n")

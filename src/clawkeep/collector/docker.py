@@ -6,7 +6,6 @@ Standard library only.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import socket
@@ -16,6 +15,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Sequence
 
 from clawkeep.collector import api, others, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files, foreign_json
 from clawkeep_host.agents import among, name_of
 
 ENGINE_SOCKETS = (
@@ -31,6 +31,7 @@ DESKTOP_SETTINGS = (
     "Library/Group Containers/group.com.docker/settings-store.json",
     "Library/Group Containers/group.com.docker/settings.json",
 )
+MOST_SETTINGS = 1 << 20  # bytes
 SERVICE_UID = 1000  # OpenClaw's images run as this uid; the tier may say otherwise
 
 
@@ -124,8 +125,8 @@ def desktop_sharing() -> Dict[str, Any]:
     shared: Dict[str, Any] = {}
     for path in (os.path.join(home, name) for home in homes for name in DESKTOP_SETTINGS):
         try:
-            with open(path, encoding="utf-8") as file:
-                settings = {key.lower(): value for key, value in json.load(file).items()}
+            text = files.content_beneath("/", path, MOST_SETTINGS).decode("utf-8", "replace")  # of whoever lives there
+            settings = {key.lower(): value for key, value in foreign_json.loads(text).items()}
         except (OSError, ValueError, AttributeError):
             continue
         shared[path] = settings.get("filesharingdirectories")

@@ -177,6 +177,11 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
         seen = os.stat(path)
     except OSError:
         return None
+    return described(path, seen, acl(path))
+
+
+def described(path: str, seen: os.stat_result, rules: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """The same of what was looked at already."""
     kinds = {0o140000: "socket", 0o100000: "file", 0o040000: "directory"}
     return {
         "path": path,
@@ -185,5 +190,5 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
         "gid": seen.st_gid,
         "mode": seen.st_mode & 0o7777,
         "changed": seen.st_mtime,
-        "acl": acl(path),
+        "acl": rules,
     }

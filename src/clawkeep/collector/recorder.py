@@ -19,14 +19,30 @@ OUTPUT_LIMIT = 4_000_000  # bytes kept of one command; `nft` and `docker inspect
 STDERR_LIMIT = 600
 
 
-class Result:
-    """What a command gave: `status` None when it did not end by itself; `text` is redacted and bounded."""
+def lines(text: str) -> List[str]:
+    """The lines of a host's text; only a line feed ends one (a carriage return before it goes with it).
 
-    def __init__(self, status: Optional[int], text: str, error: Optional[str]) -> None:
-        """Keep the three; `error` is a sentence or None."""
+    `str.splitlines` ends lines at form feeds, U+2028 and others too, and whoever may choose a name in that text would
+    write lines of his own.
+    """
+    found = text.split("\n")
+    if not found[-1]:
+        found.pop()
+    return [line[:-1] if line.endswith("\r") else line for line in found]
+
+
+class Result:
+    """What a command gave: `status` None when it did not end by itself; `text` is redacted and bounded.
+
+    `raw` is bounded alone, for whoever looks for something by the name that it really has; it is not to be kept.
+    """
+
+    def __init__(self, status: Optional[int], text: str, error: Optional[str], raw: bytes = b"") -> None:
+        """Keep the four; `error` is a sentence or None."""
         self.status = status
         self.text = text
         self.error = error
+        self.raw = raw
 
     @property
     def ok(self) -> bool:
@@ -72,7 +88,8 @@ class Recorder:
         """
         began = time.monotonic()
         record: Dict[str, Any] = {"argv": list(argv), "status": None}
-        status, out, err, error, truncated = _bounded(argv, timeout, stdin)
+        status, raw, said, error, truncated = _bounded(argv, timeout, stdin)
+        out, err = raw.decode("utf-8", "replace"), said.decode("utf-8", "replace")
         record.update(status=status, seconds=round(time.monotonic() - began, 2), truncated=truncated)
         if err.strip():
             record["stderr"] = redact_text(err)[:STDERR_LIMIT]
@@ -85,11 +102,11 @@ class Recorder:
             except ValueError as problem:
                 record["error"] = error = "printed something that is not JSON: %s" % problem
         elif not truncated:
-            record["lines"] = text.splitlines()
+            record["lines"] = lines(text)
         if keep:
             with self._lock:
                 self.commands[key] = record
-        return Result(status, text, error)
+        return Result(status, text, error, raw)
 
     def measure(self, key: str, argv: Sequence[str], action: Callable[[], Any]) -> Any:
         """Record under `key` the JSON value that `action` returns; None, and why, when it raises OSError or ValueError.
@@ -118,7 +135,7 @@ class Recorder:
 
 def _bounded(
     argv: Sequence[str], timeout: float, stdin: Optional[str]
-) -> "tuple[Optional[int], str, str, Optional[str], bool]":
+) -> "tuple[Optional[int], bytes, bytes, Optional[str], bool]":
     environment = dict(
         os.environ,
         LC_ALL="C.UTF-8",
@@ -135,7 +152,7 @@ def _bounded(
             start_new_session=True,
         )
     except OSError as problem:
-        return None, "", "", "%s cannot be run here: %s" % (argv[0], problem.strerror), False
+        return None, b"", b"", "%s cannot be run here: %s" % (argv[0], problem.strerror), False
     chunks: Dict[str, List[bytes]] = {"out": [], "err": []}
     sizes = {"out": 0, "err": 0}
     over = threading.Event()
@@ -156,12 +173,9 @@ def _bounded(
     ]
     for reader in readers:
         reader.start()
-    if stdin is not None and process.stdin is not None:
-        try:
-            process.stdin.write(stdin.encode())
-            process.stdin.close()
-        except OSError:
-            pass
+    if stdin is not None:
+        # Beside the waiting: whoever does not read what it is given does not keep us past its time.
+        threading.Thread(target=_feed, args=(process, stdin.encode()), daemon=True).start()
     error = None
     try:
         process.wait(timeout)
@@ -171,9 +185,15 @@ def _bounded(
         process.wait()
     for reader in readers:
         reader.join(2)
-    out = b"".join(chunks["out"]).decode("utf-8", "replace")
-    err = b"".join(chunks["err"]).decode("utf-8", "replace")
+    out, err = b"".join(chunks["out"]), b"".join(chunks["err"])
     return (None if error or over.is_set() else process.returncode), out, err, error, over.is_set()
+
+
+def _feed(process: "subprocess.Popen[bytes]", given: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if process.stdin is not None:
+            process.stdin.write(given)
+            process.stdin.close()
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -1,15 +1,18 @@
-"""QEMU's monitor: one command at a time over its socket, in the QEMU Machine Protocol."""
+"""QEMU's monitor: one command at a time over its socket, spoken by QEMU's own client for its Machine Protocol."""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError, StateError
 
 from clawkeep.lab.errors import LabError
 
@@ -22,18 +25,15 @@ _POLL = 0.02
 class Monitor:
     """An open connection; every method raises `LabError` when QEMU refuses."""
 
-    channel: TextIO
+    loop: asyncio.Runner
+    client: QMPClient
 
     def execute(self, command: str, **arguments: object) -> Any:
         """Run one command; what it returned."""
-        self.channel.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.channel.flush()
-        while True:
-            answer = json.loads(self.channel.readline())
-            if "return" in answer:
-                return answer["return"]
-            if "error" in answer:
-                raise LabError(f"the machine refused {command}: {answer['error']['desc']}")
+        try:
+            return self.loop.run(asyncio.wait_for(self.client.execute(command, arguments), _PATIENCE))
+        except ExecuteError as refusal:
+            raise LabError(f"the machine refused {command}: {refusal}") from None
 
     def prefer(self, capability: str) -> None:
         """Turn a capability of migration on where this QEMU has it."""
@@ -56,18 +56,30 @@ class Monitor:
 @contextmanager
 def connected(path: Path) -> Iterator[Monitor]:
     """A connection to the socket of a machine that runs or is just starting. Raises `LabError` when none answers."""
-    deadline = time.monotonic() + _START_PATIENCE
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE)
+    client = QMPClient()
+    with asyncio.Runner() as loop:
         try:
-            while connection.connect_ex(str(path)) != 0:
-                if time.monotonic() > deadline:
-                    raise LabError("the machine's monitor does not answer: see `clawkeep lab status`")
-                time.sleep(_POLL)
-            with connection.makefile("rw", encoding="utf-8") as channel:
-                json.loads(channel.readline())  # the greeting
-                monitor = Monitor(channel)
-                monitor.execute("qmp_capabilities")
-                yield monitor
-        except (OSError, ValueError) as error:
-            raise LabError(f"the machine's monitor does not answer ({error}): see `clawkeep lab status`") from error
+            loop.run(asyncio.wait_for(client.connect(_opened(path)), _PATIENCE))
+            yield Monitor(loop, client)
+        except (QMPError, OSError, EOFError) as error:  # asyncio's TimeoutError is an OSError
+            why = {TimeoutError: "it said nothing in time", StateError: "it has ended"}.get(type(error), error)
+            raise LabError(f"the machine's monitor does not answer ({why}): see `clawkeep lab status`") from error
+        finally:
+            # How a connection ends matters to nobody: what it was for has been done, or its failure is on its way.
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                loop.run(asyncio.wait_for(client.disconnect(), _PATIENCE))
+
+
+def _opened(path: Path) -> socket.socket:
+    """A socket to the machine, which may need a moment until it listens."""
+    deadline = time.monotonic() + _START_PATIENCE
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        while connection.connect_ex(str(path)) != 0:
+            if time.monotonic() > deadline:
+                raise LabError("the machine's monitor does not answer: see `clawkeep lab status`")
+            time.sleep(_POLL)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -6,9 +6,13 @@ never; a rule such as `time() - clawkeep_last_success_timestamp_seconds > 864000
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from clawkeep.base import atomic, clock
 from clawkeep.base.errors import ClawkeepError
@@ -20,40 +24,33 @@ from clawkeep.verify.report import Exit
 
 VERIFY, WATCH = "clawkeep_verify.prom", "clawkeep_watch.prom"
 
-Labels = Mapping[str, str]
+
+def _labelled(
+    name: str, documentation: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]
+) -> GaugeMetricFamily:
+    """A metric with samples by the values of these labels; what a host says of itself is made printable."""
+    gauge = GaugeMetricFamily(name, documentation, labels=labels)
+    for values, number in samples:
+        gauge.add_metric([clean(value) for value in values], number)
+    return gauge
 
 
 @dataclass(frozen=True)
-class Gauge:
-    """One metric with its samples, each a set of labels and a number."""
+class _Found(Collector):
+    """Metrics as prometheus-client asks for them."""
 
-    name: str
-    help: str
-    samples: tuple[tuple[Labels, float], ...]
+    gauges: tuple[Metric, ...]
 
-    @classmethod
-    def one(cls, name: str, help: str, value: float) -> Gauge:
-        """A metric without labels."""
-        return cls(name, help, (({}, value),))
+    def collect(self) -> Iterable[Metric]:
+        return self.gauges
 
 
-def render(gauges: Iterable[Gauge]) -> str:
+def render(gauges: Iterable[Metric]) -> bytes:
     """The text exposition format, version 0.0.4."""
-    lines = []
-    for gauge in gauges:
-        lines.append(f"# HELP {gauge.name} {gauge.help}")
-        lines.append(f"# TYPE {gauge.name} gauge")
-        for labels, value in gauge.samples:
-            worn = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
-            lines.append(f"{gauge.name}{{{worn}}} {value:.17g}" if worn else f"{gauge.name} {value:.17g}")
-    return "\n".join(lines) + "\n"
+    return generate_latest(_Found(tuple(gauges)))
 
 
-def _escape(text: str) -> str:
-    return clean(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def of_run(ledger: Ledger, report: Report | None, told: Mapping[str, str], version: str) -> list[Gauge]:
+def of_run(ledger: Ledger, report: Report | None, told: Mapping[str, str], version: str) -> list[Metric]:
     """The last attempt of the ledger (which has one), with the report that it wrote, if any.
 
     `told` is by channel why it failed, an empty text where it did not.
@@ -62,69 +59,79 @@ def of_run(ledger: Ledger, report: Report | None, told: Mapping[str, str], versi
     green = next((one for one in reversed(ledger.attempts) if one.complete and one.exit_status == Exit.GREEN), None)
     complete = ledger.last_complete
     status = attempt.exit_status if attempt.exit_status is not None else -1
-    gauges = [
-        Gauge(
-            "clawkeep_info", "The version of Clawkeep that verifies.", (({"version": version, "node": ledger.node}, 1),)
+    gauges: list[Metric] = [
+        _labelled(
+            "clawkeep_info",
+            "The version of Clawkeep that verifies.",
+            ("version", "node"),
+            [((version, ledger.node), 1)],
         ),
-        Gauge.one(
+        GaugeMetricFamily(
             "clawkeep_period_seconds", "How often the strictest tier wants a run.", period.seconds(ledger.period)
         ),
-        Gauge.one("clawkeep_run_start_timestamp_seconds", "When the last run started.", _unix(attempt.started)),
-        Gauge.one("clawkeep_run_end_timestamp_seconds", "When the last run ended.", _unix(attempt.finished)),
-        Gauge.one(
+        GaugeMetricFamily("clawkeep_run_start_timestamp_seconds", "When the last run started.", _unix(attempt.started)),
+        GaugeMetricFamily("clawkeep_run_end_timestamp_seconds", "When the last run ended.", _unix(attempt.finished)),
+        GaugeMetricFamily(
             "clawkeep_run_duration_seconds", "How long it took.", max(0, clock.since(attempt.started, attempt.finished))
         ),
-        Gauge.one("clawkeep_run_exit_status", "Exit status of the last run, -1 when it did not end by itself.", status),
-        Gauge.one("clawkeep_run_complete", "1 when the last run counts as a run, whatever it found.", attempt.complete),
-        Gauge.one("clawkeep_hosts_expected", "Hosts of the inventory in the last run.", len(attempt.hosts)),
-        Gauge.one("clawkeep_hosts_reached", "Those that were reached.", attempt.count("measured", "reached")),
-        Gauge.one(
+        GaugeMetricFamily(
+            "clawkeep_run_exit_status", "Exit status of the last run, -1 when it did not end by itself.", status
+        ),
+        GaugeMetricFamily(
+            "clawkeep_run_complete", "1 when the last run counts as a run, whatever it found.", attempt.complete
+        ),
+        GaugeMetricFamily("clawkeep_hosts_expected", "Hosts of the inventory in the last run.", len(attempt.hosts)),
+        GaugeMetricFamily("clawkeep_hosts_reached", "Those that were reached.", attempt.count("measured", "reached")),
+        GaugeMetricFamily(
             "clawkeep_last_success_timestamp_seconds",
             "When a run last ended that counts as a run.",
             _unix(complete.finished if complete else None),
         ),
-        Gauge.one(
+        GaugeMetricFamily(
             "clawkeep_last_green_timestamp_seconds",
             "When such a run last ended with status 0.",
             _unix(green.finished if green else None),
         ),
     ]
     if told:
-        samples = tuple(({"channel": name}, float(bool(why))) for name, why in told.items())
-        gauges.append(Gauge("clawkeep_tell_failed", "1 when the last notice could not be sent that way.", samples))
+        failed = {(name,): float(bool(why)) for name, why in told.items()}
+        gauges.append(
+            _labelled(
+                "clawkeep_tell_failed",
+                "1 when the last notice could not be sent that way.",
+                ("channel",),
+                failed.items(),
+            )
+        )
     if report is not None:
         gauges += _of_hosts(report)
     return gauges
 
 
-def _of_hosts(report: Report) -> list[Gauge]:
-    results = tuple(
-        ({"host": host, "tier": tier, "status": status.value}, float(count))
+def _of_hosts(report: Report) -> list[Metric]:
+    results = {
+        (host, tier, status.value): float(count)
         for (host, tier), counts in report.per_host.items()
         for status, count in counts.items()
-    )
-    reached = {(host.name, host.tier): host.reached for host in report.hosts}
+    }
+    reached = {(host.name, host.tier): float(host.reached) for host in report.hosts}
     return [
-        Gauge("clawkeep_results", "Results of the last run.", results),
-        Gauge(
-            "clawkeep_host_reached",
-            "1 when the last run reached the host.",
-            tuple(({"host": host, "tier": tier}, float(yes)) for (host, tier), yes in reached.items()),
-        ),
+        _labelled("clawkeep_results", "Results of the last run.", ("host", "tier", "status"), results.items()),
+        _labelled("clawkeep_host_reached", "1 when the last run reached the host.", ("host", "tier"), reached.items()),
     ]
 
 
-def of_watch(ledger: Ledger) -> list[Gauge]:
+def of_watch(ledger: Ledger) -> list[Metric]:
     """What the watch saw."""
     complete = ledger.last_complete
     return [
-        Gauge.one(
+        GaugeMetricFamily(
             "clawkeep_watch_timestamp_seconds", "When the staleness watch last looked.", _unix(ledger.watch.looked)
         ),
-        Gauge.one(
+        GaugeMetricFamily(
             "clawkeep_stale", "1 when verification is overdue or its timer stopped.", bool(ledger.watch.complaints)
         ),
-        Gauge.one(
+        GaugeMetricFamily(
             "clawkeep_watch_last_success_timestamp_seconds",
             "When a run last ended that counts as a run, as the watch sees it.",
             _unix(complete.finished if complete else None),
@@ -132,12 +139,12 @@ def of_watch(ledger: Ledger) -> list[Gauge]:
     ]
 
 
-def write(folder: Path | None, name: str, gauges: Iterable[Gauge]) -> None:
+def write(folder: Path | None, name: str, gauges: Iterable[Metric]) -> None:
     """Replace the textfile `name` in one step, readable by everybody; raises ClawkeepError when that fails."""
     if folder is None:
         return
     try:
-        atomic.write(folder / name, render(gauges).encode("utf-8", "backslashreplace"), mode=0o644)
+        atomic.write(folder / name, render(gauges), mode=0o644)
     except OSError as problem:
         raise ClawkeepError(f"the metrics {folder / name} cannot be written: {problem.strerror}") from None
 

@@ -52,7 +52,7 @@ SOURCES = {
 }
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 FIELD_LIMIT = 1000  # characters of a field beside the message
-AUDIT = re.compile(r"\bmsg=audit\((\d+)\.(\d+):(\d+)\)")
+AUDIT = re.compile(r"\bmsg=audit\((\d{1,12})\.(\d{1,6}):\d+\)")
 
 
 def source_of(tag: str, program: str, message: str, fields: dict[str, Any]) -> str:

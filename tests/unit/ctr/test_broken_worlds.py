@@ -405,6 +405,11 @@ WORLDS = {
     "around-docker": world(other("a", mount("bind", "/var/lib", "/x")), "CTR-09 MNT-02", "contains /var/lib/docker"),
     "whole-host": world(other("a", mount("bind", "/", "/host", rw=False)), "CTR-09 MNT-01 MNT-02", "is /"),
     "user-keys": world(other("a", mount("bind", "/srv/ada/.ssh", "/x", rw=False)), "CTR-09 MNT-02", "lies in a .ssh"),
+    "keys-far-below": world(
+        both(behind("/srv/x", "/srv/x", "directory", "b/ada/.ssh"), other("a", mount("bind", "/srv/x", "/x"))),
+        "CTR-09 MNT-02",
+        "b/ada/.ssh in /srv/x",
+    ),
     "holds-keys": world(
         both(behind("/srv/ada", "/srv/ada", "directory", ".ssh"), other("a", mount("bind", "/srv/ada", "/x"))),
         "CTR-09 MNT-02",
@@ -584,6 +589,10 @@ BLIND = {  # what takes a control experiment away: no refusal counts any more
     "no-processes": (
         lambda d: facts(d)["container-processes"]["openclaw"].update(processes=[]),
         "CTR-01 CTR-02 CTR-04 CTR-05 CTR-06 CTR-07 CTR-09",
+    ),
+    "source-cut": (
+        lambda d: facts(d)["mount-sources"]["/etc/clawkeep/openclaw/openclaw.json"].update(complete=False),
+        "MNT-02",
     ),
     "tree-cut": (lambda d: facts(d)["state-trees"][0].update(complete=False), "MNT-04"),
     "service-refused": (lambda d: facts(d)["state-reads"][0].update(got="EACCES"), "MNT-04"),

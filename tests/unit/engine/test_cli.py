@@ -125,14 +125,17 @@ def test_the_register_is_listed_and_shown(clawkeep):
     assert clawkeep("controls", "show", "NET-99")[0] == 2
 
 
-def test_without_its_extras_the_lab_says_how_to_get_them():
+@pytest.mark.parametrize(
+    ("absent", "named"), [("aiosmtpd", "aiosmtpd"), ("qemu", "qemu.qmp"), ("qemu.qmp", "qemu.qmp")]
+)
+def test_without_its_extras_the_lab_says_how_to_get_them(absent: str, named: str) -> None:
     script = (
-        "import sys; sys.modules['aiosmtpd'] = None; sys.argv = ['clawkeep', 'lab', 'up', '--x', 'tier1_personal'];"
+        f"import sys; sys.modules['{absent}'] = None; sys.argv = ['clawkeep', 'lab', 'up', '--x', 'tier1_personal'];"
         "from clawkeep.cli.app import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "clawkeep: the lab needs aiosmtpd: install it with `pip install -e '.[lab]'`\n"
+    assert done.stderr == f"clawkeep: the lab needs {named}: install it with `pip install -e '.[lab]'`\n"
 
 
 def test_a_terminal_that_knows_few_characters_shows_the_summary(checkout, bundle):

@@ -11,6 +11,7 @@ from clawkeep_host import engine_api
 from clawkeep_host.engine_api import EngineError
 
 SECRET = "sk-not-to-be-stored-anywhere"  # noqa: S105 - what must not be found anywhere
+BRIDGE_NAME = "com.docker.network.bridge.name"
 SILENCE = EngineError("Docker does not answer: timed out")
 
 
@@ -37,10 +38,20 @@ class Fake:
     passing: bool = False
     log: bytes = piece("2026-12-01T00:00:00Z hello\n")
     command: str = f"node openclaw.mjs --token {SECRET}"
+    image: str = "registry.example/tool:1"
+    networks: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
         labels = {} if self.role is None else {"clawkeep.role": self.role}
-        return {"Id": self.id, "Names": [f"/{self.name}"], "Labels": labels, "State": self.state}
+        return {
+            "Id": self.id,
+            "Names": [f"/{self.name}"],
+            "Image": self.image,
+            "ImageID": f"sha256:{self.id}",
+            "Labels": labels,
+            "State": self.state,
+            "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
+        }
 
     def inspected(self) -> dict[str, Any]:
         return {
@@ -58,6 +69,11 @@ class Engine:
     def __init__(self, done: list[str], *containers: Fake) -> None:
         self.done = done
         self.containers = list(containers)
+        self.networks: list[dict[str, Any]] = [
+            {"Name": "bridge", "Id": "0" * 64, "Driver": "bridge", "Options": {BRIDGE_NAME: "docker0"}},
+            {"Name": "molbot_default", "Id": "1" * 64, "Driver": "bridge", "Options": None},
+            {"Name": "host", "Id": "2" * 64, "Driver": "host"},
+        ]
         self.trouble: dict[str, Exception] = {}  # by the word in `done`, or by that and the name
         self.asked: list[tuple[str, str, float, int]] = []
 
@@ -71,6 +87,9 @@ class Engine:
         limit: int = engine_api.LIMIT,
     ) -> bytes:
         self.asked.append((method, path, seconds, limit))
+        if path == "/networks":
+            self._refuse("networks", "")
+            return json.dumps(self.networks).encode()
         _, _, identity, what = f"{path}/".split("/", 3)
         what = what.partition("?")[0].rstrip("/")
         if not what:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.parse
 from typing import Any
 
 import pytest
@@ -28,18 +27,32 @@ def test_containers_are_found_by_the_role_on_their_label(engine: Engine) -> None
     engine.containers += [
         Fake("task", "b" * 64, state="exited", role="task"),
         Fake("check", "c" * 64, role="check"),
+        Fake("metrics", "d" * 64, role=None),
     ]
     assert containers(["agent", "task"]) == [ONE, Container("b" * 64, "task", "task", "exited")]
-    (asked,) = engine.asked
-    assert asked[:3] == ("GET", asked[1], 20.0)
-    path, _, query = asked[1].partition("?")
-    assert path == "/containers/json"
-    assert urllib.parse.parse_qs(query) == {"all": ["true"], "filters": [json.dumps({"label": ["clawkeep.role"]})]}
+    assert engine.asked == [("GET", "/containers/json?all=true", 20.0, engine_api.LIMIT)]
 
 
 def test_every_labelled_container_is_one_when_no_role_is_known(engine: Engine) -> None:
-    engine.containers += [Fake("check", "c" * 64, role="check")]
+    engine.containers += [Fake("check", "c" * 64, role="check"), Fake("metrics", "d" * 64, role=None)]
     assert [one.name for one in containers([])] == ["openclaw", "check"]
+
+
+@pytest.mark.parametrize("roles", [["agent"], []])
+def test_an_agent_without_a_label_is_found_by_what_it_is(engine: Engine, roles: list[str]) -> None:
+    engine.containers += [Fake("molbot-1", "e" * 64, role=None, image="openclaw:local", networks=("molbot_default",))]
+    found = containers(roles)
+    assert found == [ONE, Container("e" * 64, "molbot-1", "", "running", ("molbot_default",))]
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_bridges_of_containers_are_those_of_their_networks() -> None:
+    def on(*networks: str) -> Container:
+        return Container("e" * 64, "x", "", "running", networks)
+
+    assert agent_containers.bridges([on("molbot_default"), on("host", "none")]) == ["br-" + "1" * 12]
+    assert agent_containers.bridges([on("bridge"), on("molbot_default")]) == ["docker0", "br-" + "1" * 12]
+    assert agent_containers.bridges([]) == []
 
 
 def test_a_row_without_a_name_or_a_label_or_a_state_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

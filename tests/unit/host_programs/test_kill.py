@@ -209,7 +209,10 @@ def test_a_dry_run_names_every_target_and_changes_nothing(host: Host) -> None:
 
 
 def test_a_dry_run_tells_of_containers_that_do_not_run_or_have_no_policy(host: Host) -> None:
-    host.engine.containers += [Fake("task", TASK, state="exited", role="task", restart={"Name": ""})]
+    host.engine.containers += [
+        Fake("task", TASK, state="exited", role="task", restart={"Name": ""}),
+        Fake("check", "c" * 64, role="check"),
+    ]
     (_, task) = kill.plan(host.settings)[0]["containers"]
     assert (task["running"], task["restart_policy_now"]) == (False, "no")
 
@@ -230,9 +233,12 @@ def test_a_dry_run_tells_whether_the_agent_is_stopped(host: Host, flag: str) -> 
     assert kill.plan(host.settings)[0]["stopped"] is True
 
 
-def test_a_plan_that_cannot_be_made_is_none(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_cannot_be_made_is_none(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     host.engine.trouble["list"] = SILENCE
     assert on(monkeypatch, "--dry-run", "--json") == 1
+    assert capsys.readouterr() == ("", "clawkeep-kill: Docker does not answer: timed out\n")
     kill.SETTINGS.unlink()
     with pytest.raises(Refusal, match=r"^/.*/kill\.conf cannot be read: \[Errno 2\]"):
         kill.plan(host.settings)
@@ -728,7 +734,7 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 
     monkeypatch.setattr(engine_api, "ask", silent)
     _, failures = kill.kill(host.settings)
-    first = [asked[2] for asked in host.engine.asked if "filters" not in asked[1]][:10]
+    first = [asked[2] for asked in host.engine.asked if "?all" not in asked[1]][:10]
     assert first == [20, 20, 20, 2, 2, 2, 2, 2, 2, 2]
     assert "systemctl stop gateway.service" in host.done
     assert [one.partition(":")[0] for one in failures][:10] == [
@@ -854,6 +860,7 @@ def test_every_command_has_its_time(host: Host) -> None:
 
 def test_a_command_is_run_with_what_it_is_given() -> None:
     assert kill.command("cat", stdin="a word") == "a word"
+    assert kill.command("cat") == ""
     with pytest.raises(Refusal, match="did not end in time"):
         kill.command("sleep", "600", seconds=0.1)
 
@@ -1166,9 +1173,9 @@ def test_a_kill_while_the_copy_goes_keeps_the_network_cut(host: Host, monkeypatc
 def test_a_flag_that_remembers_nothing_is_lifted_and_the_rest_is_the_operators(host: Host, text: str) -> None:
     kill.FLAG.parent.mkdir(parents=True)
     kill.FLAG.write_text(text)
-    answer, failures = kill.release(host.settings)
+    answer, failures = kill.release(replace(host.settings, units=["a.service", "b.service"]))
     assert answer == {"stopped": False, "since": None, "units": []}
-    assert failures == ["the flag remembers nothing: start by hand what ran: gateway.service"]
+    assert failures == ["the flag remembers nothing: start by hand what ran: a.service b.service"]
     assert host.done == ["lift"]
 
 
@@ -1197,7 +1204,7 @@ def test_a_release_without_a_lock_goes_on_and_tells(host: Host, monkeypatch: pyt
 
 
 def test_the_status_of_an_agent_that_runs(host: Host) -> None:
-    host.engine.containers += [Fake("old", TASK, state="exited")]
+    host.engine.containers += [Fake("old", TASK, state="exited"), Fake("check", "c" * 64, role="check")]
     answer, failures = kill.status(host.settings)
     assert answer == {"stopped": False, "since": None, "network_cut": False, "running": ["openclaw"]}
     assert failures == []
@@ -1305,9 +1312,9 @@ def test_nothing_happens_without_a_word(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert on(monkeypatch) == 2
-    assert "say what to do: kill, release or status" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("clawkeep-kill: error: say what to do: kill, release or status\n")
     assert on(monkeypatch, "release", "--dry-run") == 2
-    assert "--dry-run goes with `kill` only" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("clawkeep-kill: error: --dry-run goes with `kill` only\n")
     assert on(monkeypatch, "destroy") == 2
     assert host.done == []
 
@@ -1344,6 +1351,7 @@ def test_a_dry_run_prints_the_plan(
 def test_a_kill_ends_with_its_answer_and_status(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     assert on(monkeypatch, "kill", "--json") == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["stopped"] is True
@@ -1394,13 +1402,15 @@ def test_what_is_printed_moves_no_cursor(
 def test_it_tells_its_version_and_its_own_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert on(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"clawkeep-kill {version()}\n"
     assert on(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
     assert "clawkeep-kill release    lift it: the only way back" in shown
-    assert "answer in JSON" in shown
-    assert "tell what `kill` would do, and change nothing" in shown
+    assert " what to do; nothing happens without it\n" in shown
+    assert " answer in JSON\n" in shown
+    assert " tell what `kill` would do, and change nothing\n" in shown
 
 
 def test_its_places_are_those_of_the_role() -> None:
@@ -1408,3 +1418,16 @@ def test_its_places_are_those_of_the_role() -> None:
     assert str(kill.STATE) == "/var/lib/clawkeep/kill"
     assert str(kill.LOCK) == "/run/clawkeep/kill/lock"
     assert (kill.FLAG, kill.COPY) == stop_flag.FLAGS
+
+
+def test_an_agent_of_any_other_name_is_reached_with_its_network(host: Host) -> None:
+    """OpenClaw's own Compose file under some folder's name, beside the gateway that is declared."""
+    host.engine.containers += [
+        Fake("molbot-1", "e" * 64, role=None, image="openclaw:local", networks=("molbot_default",))
+    ]
+    own = "br-" + "1" * 12
+    for answer, failures in (kill.plan(host.settings), kill.kill(host.settings)):
+        assert failures == []
+        assert answer["bridges"] == sorted({own, *host.settings.bridges})
+        assert "molbot-1" in [one["name"] for one in answer["containers"]]
+    assert stop_flag.read(kill.FLAG).bridges == sorted({own, *host.settings.bridges})

@@ -201,6 +201,7 @@ def test_a_log_that_breaks_off_is_kept_to_its_end() -> None:
     whole = piece("one\n") + piece("two\n")
     assert demultiplexed(whole[:-2]) == b"one\ntw"
     assert demultiplexed(whole + b"\1\0") == b"one\ntwo\n\1\0"
+    assert demultiplexed(b"\1\0\0\0\1\0\0\0" + piece("x")) == piece("x")  # the first 9 of 16 million bytes
 
 
 def test_a_secret_is_taken_out_of_a_log_over_its_pieces() -> None:

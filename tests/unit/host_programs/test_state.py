@@ -443,6 +443,7 @@ NEW = b"OPENCLAW_GATEWAY_TOKEN=dummy32\n"
         (b"OPENCLAW_GATEWAY_TOKEN=old\nA=1\n", True, b"A=1\n" + NEW, ["replaced the gateway's token"]),
         (b"OPENCLAW_GATEWAY_TOKEN=\nA=1\n", False, b"A=1\n" + NEW, ["replaced the gateway's token"]),
         (b'OPENCLAW_GATEWAY_TOKEN=""\r\n', False, NEW, ["replaced the gateway's token"]),
+        (b"OPENCLAW_GATEWAY_TOKEN=' \t'\n", False, NEW, ["replaced the gateway's token"]),
         (b"OPENCLAW_GATEWAY_TOKEN=old\nOPENCLAW_GATEWAY_TOKEN=\n", False, NEW, ["replaced the gateway's token"]),
         (
             b"OPENCLAW_GATEWAY_TOKEN=a\nX=1\nOPENCLAW_GATEWAY_TOKEN=b",
@@ -544,3 +545,12 @@ def test_the_version_and_a_missing_command_are_answered(
     assert call(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("clawkeep-state 0.")
     assert call(monkeypatch) == 2
+
+
+def test_the_token_lies_where_compose_reads_it() -> None:
+    role = Path(__file__).resolve().parents[3] / "roles" / "openclaw"
+    compose = (role / "templates/etc/clawkeep/openclaw/candidate/compose.yml.j2").read_text()
+    assert f"env_file: {state.ENVIRONMENT}\n" in compose
+    for name in state.VOLUMES:
+        assert f"{{type: volume, source: {name}, " in compose
+    assert state.LOCK.parent == Path("/run/clawkeep")

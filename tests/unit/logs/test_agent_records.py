@@ -8,16 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.measure.probes import siem
 from clawkeep.subjects.logs.agent_records import AgentRecords
 from clawkeep.subjects.logs.log_store import LogStore
+from clawkeep_host.log import redact as redactor
 
 World = dict[str, Any]
-exporter, redactor = load("log_agent", "clawkeep-log-openclaw"), load("log_agent", "clawkeep-log-redact")
 
 RECORDED: World = {
     **{"runs": ["started", "succeeded"], "agents": ["main"], "identity": True, "prompt": True, "answer": True},

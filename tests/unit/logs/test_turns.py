@@ -195,7 +195,7 @@ def test_of_the_state_no_word_is_told_but_those_that_were_sent(tmp_path: Path) -
         ):
             row = (session, json.dumps({"message": message}), None, 20)
             connection.execute("INSERT INTO transcript_events VALUES (?, ?, ?, ?)", row)
-    asked = turns.Asked(str(tmp_path), 0, 10)
+    asked = turns.Asked(("/", str(tmp_path)), 0, 10)
     asked.runs, asked.words = ["r"], ["ckmark01"]
     rows = asked.read()
     assert "private" not in json.dumps(rows)
@@ -209,4 +209,4 @@ def test_of_the_state_no_word_is_told_but_those_that_were_sent(tmp_path: Path) -
 
 def test_a_state_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
-        turns.Asked(str(tmp_path / "nothing"), 0, 0).read()
+        turns.Asked(("/", str(tmp_path / "nothing")), 0, 0).read()

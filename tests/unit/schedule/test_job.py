@@ -268,7 +268,7 @@ def test_a_channel_that_fails_stops_no_other_and_changes_no_status(
     assert outcome.told[fails] == "it broke with RuntimeError"
     assert outcome.problems == (f"nobody was told by {fails}: it broke with RuntimeError",)
     text = (node.folder / "metrics/clawkeep_verify.prom").read_text()
-    assert f'clawkeep_tell_failed{{channel="{fails}"}} 1\n' in text
+    assert f'clawkeep_tell_failed{{channel="{fails}"}} 1.0\n' in text
     assert text.count("clawkeep_tell_failed{") == 3
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from clawkeep.base import clock
 from clawkeep.schedule import metrics
-from clawkeep.schedule.metrics import Gauge
 
 from .conftest import BEGIN, GREEN, Node, report
 
@@ -93,7 +93,8 @@ def test_a_hosts_name_breaks_no_line(node: Node, host: str) -> None:
 
 
 def test_large_and_odd_numbers_are_exact() -> None:
-    text = metrics.render([Gauge.one("a", "x", 1793491200.0), Gauge.one("b", "x", 0.1), Gauge.one("c", "x", True)])
+    numbers = {"a": 1793491200.0, "b": 0.1, "c": True}
+    text = metrics.render(GaugeMetricFamily(name, "x", value=number) for name, number in numbers.items()).decode()
     assert list(values(text).values()) == [1793491200.0, 0.1, 1.0]
 
 

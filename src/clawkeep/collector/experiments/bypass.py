@@ -81,7 +81,7 @@ Tasks = List[Tuple[Case, Optional[str], Optional[str]]]
 
 def attempt(pid: int, tasks: Tasks, gateways: List[str], approved: List[str], plain: str) -> Dict[str, Any]:
     """What came of the cases in the network of process `pid`; `approved` are tried as they are meant to be used."""
-    resolv = proc.read("/proc/%d/root/etc/resolv.conf" % pid) or ""
+    resolv = proc.read_inside(pid, "/etc/resolv.conf") or ""
     servers = names.servers_in(resolv)
     return namespaces.in_network_of(pid, lambda: inside(tasks, gateways, servers, approved, plain))
 

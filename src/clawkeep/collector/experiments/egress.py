@@ -228,7 +228,7 @@ def _prober(
     """A job that makes the agent container's probes in its network namespace and adds them to its record."""
 
     def probe() -> None:
-        resolv = proc.read("/proc/%d/root/etc/resolv.conf" % agent["pid"]) or ""
+        resolv = proc.read_inside(agent["pid"], "/etc/resolv.conf") or ""
 
         def inside() -> None:
             agent["interfaces"] = [name for _, name in socket.if_nameindex() if name != "lo"]

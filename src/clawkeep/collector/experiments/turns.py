@@ -26,6 +26,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import clawkeep_host
 from clawkeep.collector import docker, namespaces, web
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files, foreign_json
 from clawkeep_host.agents import name_of
 
 PROVIDER, MODEL = "clawkeep", "probe"
@@ -40,6 +41,7 @@ HARMLESS: Tuple[Tuple[str, Dict[str, Any]], ...] = (
     ("agents_list", {}),
     ("web_fetch", {"url": "http://127.0.0.1:9/"}),  # OpenClaw fetches nothing from its own machine
 )
+MOST_FRAME = 16 << 20  # bytes that the gateway may send at once: both sides of its talk are in the agent's hands
 NEVER = ("exec", "gateway", "cron", "write")  # the first that is not offered is called nevertheless
 FILLER = "This is a test of what is recorded. " * 60  # OpenClaw keeps what is longer than a kilobyte in another way
 NOT_YET = ("gateway starting", "the gateway hung up")
@@ -164,8 +166,7 @@ def forget(pid: int, port: int, token: str, sessions: List[str]) -> None:
 def settings(pid: int) -> Dict[str, Any]:
     """The part of the gateway's settings that recording hangs on, as its process sees them, or `problem`."""
     try:
-        with open("/proc/%d/root%s" % (pid, web.CONFIG), encoding="utf-8") as file:
-            whole = json.load(file)
+        whole = web.written_settings(pid)
         audit = (whole.get("logging") or {}).get("audit") or {}
         keeping = (whole.get("session") or {}).get("maintenance") or {}
         provider = ((whole.get("models") or {}).get("providers") or {}).get(PROVIDER) or {}
@@ -183,10 +184,10 @@ def settings(pid: int) -> Dict[str, Any]:
         return {"problem": "%s" % problem}
 
 
-def state(container: Dict[str, Any], pid: int) -> str:
-    """The gateway's state as the host reaches it."""
+def state(container: Dict[str, Any], pid: int) -> Tuple[str, str]:
+    """The gateway's root as the host reaches it, and its state in there."""
     place = web.environment(container).get("OPENCLAW_STATE_DIR") or "/home/node/.openclaw"
-    return "/proc/%d/root%s" % (pid, place)
+    return "/proc/%d/root" % pid, place
 
 
 def package() -> str:
@@ -198,9 +199,10 @@ def package() -> str:
 class Asked:
     """What was sent, and what the state tells of it."""
 
-    def __init__(self, place: str, uid: int, since: int) -> None:
-        """Nothing was sent yet; `since` is the time of the beginning in milliseconds."""
-        self.wishes: Dict[str, Any] = {"state": place, "uid": uid, "since": since}
+    def __init__(self, place: Tuple[str, str], uid: int, since: int) -> None:
+        """Nothing was sent yet; `place` is a root and the state below it, `since` the time in milliseconds."""
+        self.place = place
+        self.wishes: Dict[str, Any] = {"uid": uid, "since": since}
         self.runs: List[str] = []
         self.words: List[str] = []
         self.approvals: List[str] = []
@@ -213,14 +215,16 @@ class Asked:
     def read(self) -> Dict[str, Any]:
         """The rows; raises ValueError when the state cannot be read."""
         wishes = dict(self.wishes, runs=self.runs, words=self.words, approvals=self.approvals, package=package())
-        rec = Recorder()
-        result = rec.run(
-            "",
-            [sys.executable or "python3", "-I", "-S", "-c", READER],
-            stdin=json.dumps(wishes),
-            timeout=60,
-            keep=False,
-        )
+        argv = [sys.executable or "python3", "-I", "-S", "-c", READER]
+        try:
+            folder = files.pin_beneath(*self.place)
+        except OSError as problem:
+            raise ValueError("the state cannot be read: %s" % problem.strerror) from None
+        try:
+            wishes["state"] = "/proc/%d/fd/%d" % (os.getpid(), folder)
+            result = Recorder().run("", argv, stdin=json.dumps(wishes), timeout=60, keep=False)
+        finally:
+            os.close(folder)
         if not result.ok:
             raise ValueError("the state cannot be read: %s" % (result.error or "status %s" % result.status))
         rows = dict(json.loads(result.text))
@@ -379,7 +383,7 @@ def standing_in(pid: int, port: int, found: Dict[str, Any]) -> Iterator[None]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            asked = foreign_json.loads(self.rfile.read(_length(self.headers)).decode("utf-8", "replace"))
             body = "".join("data: %s\n\n" % json.dumps(piece) for piece in said(asked, found)) + "data: [DONE]\n\n"
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
@@ -400,6 +404,12 @@ def standing_in(pid: int, port: int, found: Dict[str, Any]) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _length(headers: Any) -> int:
+    """How much of a request is read: what it says, and no more than MOST_FRAME."""
+    written = str(headers.get("Content-Length") or "0")
+    return min(int(written), MOST_FRAME) if re.fullmatch(r"[0-9]{1,12}", written) else 0
 
 
 def said(asked: Dict[str, Any], found: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -525,10 +535,12 @@ class Line:
                 size = struct.unpack(">H", self.exactly(2))[0]
             elif size == 127:
                 size = struct.unpack(">Q", self.exactly(8))[0]
+            if size > MOST_FRAME:
+                raise ValueError("the gateway sends a frame of %d bytes" % size)
             data = self.exactly(size)
             kind = head[0] & 0x0F
             if kind == 1:
-                return dict(json.loads(data.decode("utf-8", "replace")))
+                return dict(foreign_json.loads(data.decode("utf-8", "replace")))
             if kind == 8:
                 raise ValueError("the gateway hung up: %s" % data[2:].decode("utf-8", "replace")[:100])
             if kind == 9:

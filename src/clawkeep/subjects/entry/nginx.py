@@ -1,16 +1,38 @@
-"""nginx's settings as `nginx -T` prints them, as one tree of directives."""
+"""nginx's settings as `nginx -T` prints them, as one tree of directives.
+
+Words are told apart as nginx does it (ngx_conf_read_token, checked against nginx 1.22.1): where a reader and nginx
+differ, a setting hides in what the reader takes for a word or a comment. Why no library does this:
+docs/decisions/0020-libraries-and-our-own.md.
+"""
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from posixpath import dirname, join
 
 from clawkeep.base.verdict import Unmeasured
 
-FILE = re.compile(r"^# configuration file (\S+):$")
-WORD = re.compile(r"""\s+|\#[^\n]*|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[;{}]|(?:\\.|\$\{[^}]*\}|[^\s;{}\\])+)""", re.S)
+FILE = re.compile(r"# configuration file (/.+):")
+BLANK = " \t\r\n"  # and no other white space: to nginx a vertical tab or a no-break space is a letter
+TOKEN = re.compile(
+    r"""
+    (?P<skip> [ \t\r\n]+ | \#[^\n]* )
+    | (?P<mark> [;{}] )
+    | (?P<quoted> "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' )
+    | (?P<word> (?: \\. | \$\{* | [^ \t\r\n;{}\#"'\\$] )    # the first character
+                (?: \\. | \$\{* | [^ \t\r\n;{\\$] )* )      # only behind a dollar is a brace a letter
+    """,
+    re.S | re.X,
+)
+ESCAPE = re.compile(r"""\\(["'\\trn])""")
+MEANT = {"t": "\t", "r": "\r", "n": "\n"}
+LUA = "_by_lua_block"
+DEPTH_MOST = 100  # blocks and included files inside one another
+FILES_MOST = 1000
+STATEMENTS_MOST = 50_000  # files that include each other twice double what there is to read
 
 
 @dataclass
@@ -46,58 +68,111 @@ class Block:
 def tree(lines: Sequence[str]) -> Block:
     """The tree of everything that nginx reads; an `include` stands where its files' content belongs.
 
-    Raises Unmeasured when the text is not nginx's. Source: `nginx -T`, whose first file is the main one.
+    Raises Unmeasured when the text is not nginx's, or more than nginx itself would be given. Source: `nginx -T`, whose
+    first file is the main one.
     """
     files: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in lines:
-        match = FILE.match(line)
+        match = FILE.fullmatch(line)
         if match:
             current = files.setdefault(match.group(1), [])
         elif current is not None:
             current.append(line)
     if not files:
         raise Unmeasured("`nginx -T` printed no settings")
+    if len(files) > FILES_MOST:
+        raise Unmeasured(f"`nginx -T` printed {len(files)} files: more than {FILES_MOST} are not read")
     main, *_ = files
-    return _file(main, {name: "\n".join(text) for name, text in files.items()}, ())
+    reader = _Reader({name: "\n".join(text) for name, text in files.items()}, dirname(main))
+    root = Block()
+    reader.read(main, root, 0)
+    unread = [name for name in files if name not in reader.seen]
+    if unread:
+        raise Unmeasured(
+            f"`nginx -T` printed {unread[0]}, which nothing includes: perhaps a comment looks like a file's beginning"
+        )
+    return root
 
 
-def _file(name: str, files: dict[str, str], above: tuple[str, ...]) -> Block:
-    if name in above:
-        raise Unmeasured(f"nginx's file {name} includes itself")
-    stack = [Block()]
+@dataclass
+class _Reader:
+    """The files of one `nginx -T`, on the way to a tree."""
+
+    files: dict[str, str]
+    folder: str  # of the main file: what relative names start from
+    seen: set[str] = field(default_factory=set)
+    named: dict[str, list[str]] = field(default_factory=dict)  # the files that each include's pattern names
+    statements: int = 0
+
+    def read(self, name: str, block: Block, depth: int) -> None:
+        """Put what a file says into `block`; `depth` is how far inside others it stands."""
+        self.seen.add(name)
+        stack = [block]
+        for words, end in _statements(name, self.files[name]):
+            self.statements += 1
+            if self.statements > STATEMENTS_MOST or depth + len(stack) > DEPTH_MOST:
+                raise Unmeasured(f"nginx's settings are too many or too deep to be read, in the file {name}")
+            if end == "}":
+                if len(stack) == 1:
+                    raise _unread(name, "a brace closes nothing")
+                stack.pop()
+            elif end == "{":
+                if words[0].endswith(LUA):
+                    raise Unmeasured(f"nginx runs Lua ({words[0]} in {name}), which may do anything: it is not judged")
+                inner = Block(words[0], words[1:])
+                stack[-1].children.append(inner)
+                stack.append(inner)
+            elif words[0] == "include" and len(words) == 2:
+                for other in self._named(words[1]):
+                    self.read(other, stack[-1], depth + len(stack))
+            else:
+                stack[-1].directives.append(words)
+        if len(stack) != 1:
+            raise _unread(name, "it ends inside a block")
+
+    def _named(self, pattern: str) -> list[str]:
+        """The files that an `include` names, in glob(3)'s order: no asterisk stands for a slash or a leading dot."""
+        if pattern not in self.named:
+            parts = join(self.folder, pattern).split("/")
+            self.named[pattern] = sorted(name for name in self.files if _fits(name.split("/"), parts))
+        return self.named[pattern]
+
+
+def _fits(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    return len(names) == len(patterns) and all(
+        fnmatchcase(name, pattern) and name.startswith(".") <= pattern.startswith(".")
+        for name, pattern in zip(names, patterns, strict=True)
+    )
+
+
+def _statements(name: str, text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each directive's words with what ends it: `;`, or `{` before a block; a block's end is `}` without words."""
     words: list[str] = []
-    for match in WORD.finditer(files[name]):
-        word = match.group(1)
-        if word is None:
-            continue
-        if word == "{":
-            block = Block(words[0] if words else "", tuple(words[1:]))
-            stack[-1].children.append(block)
-            stack.append(block)
+    at = 0
+    while at < len(text):
+        match = TOKEN.match(text, at)
+        if match is None:
+            raise _unread(name, "a quotation mark or a backslash stands alone")
+        at = match.end()
+        if match["mark"]:
+            if bool(words) is (match["mark"] == "}"):
+                raise _unread(name, f"{match['mark']} is in the wrong place")
+            yield tuple(words), match["mark"]
             words = []
-        elif word == "}":
-            if len(stack) == 1 or words:
-                raise Unmeasured(f"nginx's file {name} cannot be read: a brace is in the wrong place")
-            stack.pop()
-        elif word == ";":
-            if words:
-                _directive(stack[-1], words, files, (*above, name))
-            words = []
-        else:
-            words.append(word[1:-1] if word[:1] in "\"'" and len(word) > 1 else word)
-    if len(stack) != 1 or words:
-        raise Unmeasured(f"nginx's file {name} cannot be read: it ends in the middle")
-    return stack[0]
+        elif match["quoted"]:
+            if text[at : at + 1] not in (*BLANK, ";", "{", ")"):
+                raise _unread(name, "a quotation mark ends in a word")
+            words.append(_plain(match["quoted"][1:-1]))
+        elif match["word"]:
+            words.append(_plain(match["word"]))
+    if words:
+        raise _unread(name, "it ends in a directive")
 
 
-def _directive(block: Block, words: list[str], files: dict[str, str], above: tuple[str, ...]) -> None:
-    if words[0] != "include" or len(words) != 2:
-        block.directives.append(tuple(words))
-        return
-    pattern = words[1] if words[1].startswith("/") else f"/etc/nginx/{words[1]}"
-    for other in files:
-        if fnmatch.fnmatch(other, pattern):
-            inner = _file(other, files, above)
-            block.directives += inner.directives
-            block.children += inner.children
+def _plain(word: str) -> str:
+    return ESCAPE.sub(lambda match: MEANT.get(match[1], match[1]), word)
+
+
+def _unread(name: str, why: str) -> Unmeasured:
+    return Unmeasured(f"nginx's file {name} cannot be read: {why}")

@@ -1,3 +1,4 @@
+# ruff: noqa: S106 - the password is made up
 """The gate's server on a real socket, and its command line."""
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from clawkeep_host.gate.server import Server
 from clawkeep_host.gate.store import Settings, Store, digest_of
 from clawkeep_host.version import version
 
-from .bench import GOOD, SETTINGS, Bench
+from .bench import GOOD, OWN, SETTINGS, Bench, csrf_of
 
 FORM_TYPE = "Content-Type: application/x-www-form-urlencoded\r\n"
 
@@ -155,12 +156,16 @@ def test_a_form_has_a_largest_size(wire: Wire, echo: Echo) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["<script> /x HTTP/1.0", "BREW /<script> HTTP/1.0", "nonsense<script>", "GET / HTTP/9"]
+    ("line", "answer"),
+    [
+        ("BREW /<script> HTTP/1.0", f"HTTP/1.0 501 Not Implemented{EMPTY}"),
+        ("<script> /x HTTP/1.0", f"HTTP/1.0 501 Not Implemented{EMPTY}"),
+        ("GET /<script> HTTP/9", ""),  # of no version that has headers
+        ("nonsense<script>", ""),
+    ],
 )
-def test_what_is_no_request_is_not_repeated(wire: Wire, echo: Echo, line: str) -> None:
-    answer = wire.send(f"{line}\r\n\r\n")
-    assert "script" not in answer
-    assert "Server:" not in answer
+def test_what_is_no_request_is_not_repeated(wire: Wire, echo: Echo, line: str, answer: str) -> None:
+    assert wire.send(f"{line}\r\n\r\n") == answer
     assert echo.asked == []
 
 
@@ -298,6 +303,41 @@ def test_without_nginxs_group_the_gate_serves_all_the_same(
     monkeypatch.setattr(grp, "getgrnam", missing)
     server.serve(SETTINGS, Store(tmp_path / "gate.sqlite", SETTINGS), tmp_path / "gate.sock")
     serving[0].server_close()
+
+
+class Log(io.StringIO):
+    """A stream that keeps what was written until it is told to pass it on, as a pipe to the journal does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = ""
+
+    def flush(self) -> None:
+        self.passed = self.getvalue()
+
+
+def test_what_is_logged_is_in_the_journal_at_once(
+    tmp_path: Path, serving: list[Server], monkeypatch: pytest.MonkeyPatch, cheap: list[tuple[int, int, int]]
+) -> None:
+    bench, out, err = Bench(tmp_path / "gate.sqlite"), Log(), Log()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    server.serve(SETTINGS, bench.store, tmp_path / "gate.sock")
+    assert out.passed == "the gate is ready\n"
+    bench.login(password="wrong")
+    assert out.passed.endswith('login refused for "anna" from 10.78.0.60\n')
+    cookie = bench.session()
+    assert out.passed.endswith("login of anna from 10.78.0.60\n")
+    body = f"csrf={csrf_of(bench.ask('GET', '/gate/session', cookie=cookie))}".encode()
+    bench.ask("POST", "/gate/logout", cookie=cookie, body=body, **OWN)
+    assert out.passed.endswith("logout of anna\n")
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        serving[0].handle_error(None, None)
+    assert err.passed == "a request broke: ZeroDivisionError\n"
+    serving[0].server_close()
+    assert cheap
 
 
 # the account

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
+from tests.unit.host_programs.planted import jwt
 
-reader = load("log_agent", "clawkeep-log-journal")
-redactor = load("log_agent", "clawkeep-log-redact")
+from clawkeep_host.log import journal as reader
+from clawkeep_host.log import redact as redactor
 
 # A journal of numbered records; as the real one it goes on behind a cursor.
 JOURNALCTL = """#!{python}
@@ -75,7 +75,7 @@ def test_a_piece_goes_when_the_agent_has_read_it(read: Any, tmp_path: Path, monk
 
 
 def entry(**fields: Any) -> dict[str, Any]:
-    return {"__CURSOR": "s=1", "__REALTIME_TIMESTAMP": "1795409265923955", **fields}
+    return {"__CURSOR": "s=1", "__REALTIME_TIMESTAMP": "1795409265923955"} | fields
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,106 @@ def test_the_options_are_journalctls() -> None:
     known = subprocess.run(["journalctl", "--help"], capture_output=True, text=True, check=True).stdout
     for option in ("--follow", "--no-tail", "--all", "--after-cursor", "--output-fields"):
         assert option in known
+
+
+# --- what any account of the host can write into the journal ----------------------------------------------------------
+
+
+def piece(record: bytes) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(reader.piece_of(record))
+    return line
+
+
+def record_of(message: Any, **fields: Any) -> bytes:
+    """A line as journalctl prints it."""
+    return json.dumps(entry(MESSAGE=message, **fields)).encode()
+
+
+def test_a_cut_goes_through_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first half has no look of its own any more."""
+    monkeypatch.setattr(reader, "LIMIT", 1000)
+    for before in range(400, 1020, 6):
+        line = reader.line_of(entry(MESSAGE=f"{'x' * before} {jwt()} {'y' * 1000}"))
+        assert jwt()[:12].encode() not in line
+        field = reader.line_of(entry(SYSLOG_IDENTIFIER=f"{'x' * before} {jwt()} {'y' * 1000}"))
+        assert jwt()[:12].encode() not in field
+        assert len(json.loads(field)["SYSLOG_IDENTIFIER"]) == reader.FIELD_LIMIT
+
+
+def test_what_fits_is_not_touched() -> None:
+    """It is redacted later, where all records are."""
+    line = json.loads(reader.line_of(entry(MESSAGE="x" * 39_000 + " token=y", _EXE="z" * 1000)))
+    assert (line["MESSAGE"][-8:], len(line["_EXE"]), "cut" in line) == (" token=y"[-8:], 1000, False)
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_record_that_is_too_long_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Or one 64-MiB message, which any account may write, would stop the reader at each start anew."""
+    monkeypatch.setattr(reader, "RECORD", 400)
+    inner = json.dumps({"__CURSOR": "forged", "__REALTIME_TIMESTAMP": "1"})
+    records = reader.Records()
+    data = record_of("x" * size + inner * 10) + b"\n" + record_of("on", __CURSOR="s=2") + b"\n"
+    pieces = b"".join(records.feed(data[at : at + 100]) for at in range(0, len(data), 100)).splitlines()
+    long, after = map(json.loads, pieces)
+    assert (long["cursor"], long["at"]) == ("s=1", 1795409265923955)
+    assert long["MESSAGE"] == "[withheld: a record of the journal is longer than 400 bytes]"
+    assert (long["SYSLOG_IDENTIFIER"], after["MESSAGE"], after["cursor"]) == (reader.PROGRAM, "on", "s=2")
+    assert len(records.rest) <= 401
+
+
+def test_a_record_as_long_as_that_is_read() -> None:
+    records = reader.Records()
+    line = record_of("x" * 100)
+    assert json.loads(records.feed(line + b"\n"))["MESSAGE"] == "x" * 100
+    assert records.feed(b"\n\n") == b""
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"no json",
+        b"[]",
+        b"{}",
+        b'{"__CURSOR": "s=1"}',
+        b'{"__CURSOR": 1, "__REALTIME_TIMESTAMP": "soon"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_record_that_cannot_be_read_is_told(record: bytes) -> None:
+    line = piece(record)
+    assert line["MESSAGE"] == "[withheld: a record of the journal is illegible]"
+    assert line["at"] > 1_700_000_000_000_000
+    assert line.get("cursor") == ("s=1" if b'"s=1"' in record else None)
+    shaper = redactor.Shaper("h", "b")
+    shown = shaper.record(json.dumps({"msg": json.dumps(line), "syslogtag": redactor.JOURNAL}))
+    assert shown["message"] == line["MESSAGE"]
+
+
+def test_the_reader_ends_as_a_failure_with_journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "JOURNALCTL", "/bin/true")
+    monkeypatch.setattr(sys, "argv", [reader.PROGRAM, str(tmp_path), "64"])
+    with pytest.raises(SystemExit) as ended:
+        reader.main()
+    assert ended.value.code == 1
+
+
+def test_a_full_spool_waits_for_the_agent(read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until what was read is gone; nothing is dropped meanwhile."""
+    monkeypatch.setattr(reader, "PIECE", 1)
+    waited = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        for path in sorted((tmp_path / "journal").glob("*.jsonl")):
+            size = path.stat().st_size
+            state = tmp_path / f"imfile-state:{path.stat().st_ino}:0"
+            state.write_text(json.dumps({"curr_offs": size}), encoding="utf-8")
+        most[0] = 1 << 30
+
+    most = [1]
+    monkeypatch.setattr(reader.time, "sleep", sleep)
+    monkeypatch.setattr(reader.Pieces, "full", lambda self: sum(p.stat().st_size for p in self.all()) >= most[0])
+    read(1)
+    pieces = read(3)
+    assert waited == [1]
+    assert messages(pieces)[-1] == "line 00003"

@@ -1,19 +1,32 @@
-"""The log roles' programs: nothing secret passes, a changed store is told, and what is forbidden raises an alert."""
+"""clawkeep-log-redact: every record has one shape, no secret leaves in it, and no hostile line stops the program."""
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import subprocess
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
+from tests.unit.host_programs.planted import HEX, PLANTED, jwt, made
 
-redactor = load("log_agent", "clawkeep-log-redact")
-digest = load("log_collector", "clawkeep-log-digest")
-alerter = load("log_collector", "clawkeep-log-alert")
-SECRET = "clawkeep-canary-0123456789abcdef0123"  # noqa: S105 - a dummy
+from clawkeep_host import package
+from clawkeep_host.log import redact as redactor
+from clawkeep_host.redaction import REDACTED
+
+SECRET = "clawkeep-canary-" + made(20, "canary", HEX)
+STORE_LIMIT = 64 * 1024  # bytes of a record, as the store's rsyslog takes one
+
+
+def shaped(text: str, tag: str = "x:", program: str = "x", **fields: Any) -> dict[str, Any]:
+    """The record of a message of rsyslog's."""
+    message = {"msg": text, "syslogtag": tag, "programname": program, "timereported": "then", **fields}
+    record: dict[str, Any] = redactor.Shaper("h", "b").record(json.dumps(message))
+    return record
 
 
 @pytest.mark.parametrize(
@@ -28,12 +41,22 @@ SECRET = "clawkeep-canary-0123456789abcdef0123"  # noqa: S105 - a dummy
     ],
 )
 def test_a_secret_leaves_a_mark_and_nothing_else(text: str) -> None:
-    record = redactor.Shaper("h", "b").record(json.dumps({"msg": text, "syslogtag": "x:", "programname": "x"}))
-    shown = json.dumps(record)
+    shown = json.dumps(shaped(text))
     assert SECRET not in shown
     assert SECRET.encode().hex().upper() not in shown
     assert base64.b64encode(f"token={SECRET}".encode()).decode() not in shown
     assert "[redacted]" in shown
+
+
+def test_no_planted_secret_leaves_in_any_field() -> None:
+    """In the message, as text and as JSON, and in whatever a program may call itself."""
+    for planted in PLANTED:
+        fields = {"_EXE": planted.text, "_SYSTEMD_UNIT": planted.text, "metadata": {"filename": planted.text}}
+        for text in (planted.text, json.dumps({"log": planted.text}), json.dumps({"a": [{planted.text: 1}]})):
+            record = shaped(text, program=planted.text, **{"$!": fields})
+            assert planted.secret not in json.dumps(record, ensure_ascii=False), planted.what
+            assert json.dumps(planted.secret)[1:-1] not in json.dumps(record), planted.what
+            assert {"unit", "executable", "file", "program", "message"} <= record.keys()
 
 
 def test_an_illegible_line_is_withheld() -> None:
@@ -41,88 +64,154 @@ def test_an_illegible_line_is_withheld() -> None:
 
 
 def test_everyday_text_stays() -> None:
-    record = redactor.Shaper("h", "b").record(json.dumps({"msg": "Started a session", "syslogtag": "x:"}))
-    assert record["message"] == "Started a session"
+    record = redactor.Shaper("h", "b").record(json.dumps({"msg": " Started a session", "syslogtag": "x:"}))
+    assert (record["message"], record["source"], record["severity"], record["schema"]) == (
+        *("Started a session", "journal", 6, 1),
+    )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A store of two finished days, with its key."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
-    public = (tmp_path / "key.pub").read_text(encoding="utf-8")
-    (tmp_path / "allowed").write_text(f"log-store {public}", encoding="utf-8")
-    folder = tmp_path / "store" / "192.0.2.1"
-    folder.mkdir(parents=True)
-    for day in ("2026-01-01", "2026-01-02"):
-        (folder / f"{day}.jsonl").write_text(f'{{"day": "{day}"}}\n', encoding="utf-8")
-    return tmp_path
+def test_json_is_told_as_fields_with_its_own_message() -> None:
+    record = shaped(json.dumps({"log": "said\n", "n": 1, "tokens": 5}))
+    assert (record["message"], record["data"]) == ("said", {"log": "said\n", "n": 1, "tokens": 5})
+    assert shaped('{"msg": 1}')["message"] == ""
+    assert shaped("[1]")["message"] == "[1]"
+    assert shaped("{no json")["message"] == "{no json"
 
 
-def wrong(base: Path, head: str | None = None) -> list[str]:
-    found = digest.verify(base / "store", base / "chain", base / "allowed", head, "2026-01-03")
-    return list(found["wrong"])
+# --- a long one -------------------------------------------------------------------------------------------------------
 
 
-def test_the_chain_tells_of_every_change(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digest, "seal", lambda _: None)
-    closed = digest.close(store / "store", store / "chain", store / "key", "2026-01-03")
-    assert closed["closed"] == 2
-    assert wrong(store, closed["head"]) == []
-    file = store / "store/192.0.2.1/2026-01-01.jsonl"
-    kept = file.read_text(encoding="utf-8")
-    file.write_text(kept + "{}\n", encoding="utf-8")
-    assert any("not those that were chained" in one for one in wrong(store))
-    file.unlink()
-    assert any("are gone" in one for one in wrong(store))
-    file.write_text(kept, encoding="utf-8")
-    lines = (store / "chain").read_text(encoding="utf-8").splitlines()
-    (store / "chain").write_text(lines[0] + "\n", encoding="utf-8")
-    (store / "store/192.0.2.1/2026-01-02.jsonl").unlink()
-    assert wrong(store) == []  # what no store can see by itself
-    assert any("its end is missing" in one for one in wrong(store, closed["head"]))
-    (store / "chain").write_text(lines[0].replace('"lines":1', '"lines":2') + "\n", encoding="utf-8")
-    assert any("did not sign" in one for one in wrong(store))
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u0001", '"', "\U0001f511"])
+@pytest.mark.parametrize("form", ["{}", '{{"log": "{}"}}', '{{"a": "{}", "message": "m"}}'])
+def test_no_record_is_longer_than_the_store_takes(form: str, letter: str) -> None:
+    text = form.format(json.dumps(letter * 90_000)[1:-1])
+    record = shaped(text)
+    assert len(json.dumps(record)) < STORE_LIMIT
+    assert record["cut"] > 60_000
+    assert len(record["message"]) > 1000
+    many = shaped("x", program="p" * 90_000, **{"$!": {"_EXE": "e" * 90_000}})
+    assert len(json.dumps(many)) < STORE_LIMIT
+    assert many["message"] == "x"
 
 
-def line(source: str, message: str, second: int = 0) -> str:
-    record = {"source": source, "message": message, "host": "h"}
-    return json.dumps({"received": f"2026-01-01T00:00:{second:02}+00:00", "from": "192.0.2.1", "record": record})
+def test_what_fits_is_not_cut() -> None:
+    record = shaped("x" * 50_000)
+    assert (len(record["message"]), "cut" in record) == (50_000, False)
+    assert shaped("x", cut=7, **{"syslogtag": "x:"})["cut"] == 7
 
 
-def rules(threshold: int = 3) -> object:
-    return alerter.Rules(frozenset({"unexpected_outbound", "system_files"}), 300, threshold)
+def test_a_cut_goes_through_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the cut falls: half of a secret has no look any more."""
+    monkeypatch.setattr(redactor, "LIMIT", 1000)
+    secret = made(30, "cut")
+    for before in range(500, 1020, 7):
+        for text in (
+            f"{'x ' * (before // 2)}{jwt()} {'y ' * 1000}",
+            f'{{"a": "{"x" * before}", "password": "{secret}", "b": "{"y" * 1000}"}}',
+        ):
+            left = json.dumps(shaped(text))
+            assert jwt()[:12] not in left
+            assert secret[:8] not in left
 
 
-def test_forbidden_traffic_is_alerted_and_metadata_only_in_numbers() -> None:
-    known = rules()
-    drop = "clawkeep-forward IN=clawkeep0 SRC=172.30.0.2 DST={} PROTO=UDP DPT=53"
-    assert [one["destination"] for one in known.of(line("firewall", drop.format("192.0.2.9")))] == ["192.0.2.9"]
-    polls = [known.of(line("firewall", drop.format("169.254.169.254"), second)) for second in range(4)]
-    assert [len(one) for one in polls] == [0, 0, 0, 1]
+# --- where it came from -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("decision", "status", "bump", "alerted"),
+    ("tag", "program", "fields", "text", "source"),
     [
-        ("TCP_DENIED", "403", "-", True),
-        ("NONE_NONE", "200", "terminate", True),  # the TLS client named another host than the tunnel
-        ("NONE_NONE", "200", "splice", False),  # its first hop of two, before anything is sent on
-        ("TCP_TUNNEL", "200", "splice", False),
+        ("file.proxy:", "file.proxy", {}, "x", "proxy"),
+        ("file.audit:", "x", {"_TRANSPORT": "kernel"}, "x", "audit"),
+        ("", "kernel", {}, "x", "kernel"),
+        ("", "kernel", {"_TRANSPORT": "kernel"}, "clawkeep-input IN=eth0 SRC=", "firewall"),
+        ("", "anything", {"_TRANSPORT": "kernel"}, "x clawkeep-input IN=eth0", "firewall"),
+        ("", "kernel", {"_TRANSPORT": "kernel"}, f"{'x' * 80}clawkeep-input IN=eth0", "kernel"),
+        ("", "kernel", {"_TRANSPORT": "syslog"}, "clawkeep-input IN=eth0", "journal"),
+        ("", "audit", {"_TRANSPORT": "syslog"}, "x", "journal"),
+        ("", "audit", {}, "x", "audit"),
+        ("", "x", {"_TRANSPORT": "audit"}, "x", "audit"),
+        ("", "x", {"_SYSTEMD_UNIT": "clawkeep-proxy.service"}, "x", "proxy"),
+        ("", "sshd-session", {"_SYSTEMD_UNIT": "ssh.service"}, "x", "auth"),
+        ("", "clawkeep-kill", {"_SYSTEMD_UNIT": "session-3.scope"}, "x", "emergency"),
+        ("", "clawkeep-breakglass", {"_SYSTEMD_UNIT": "clawkeep-breakglass-seal.service"}, "x", "emergency"),
+        # A program that calls itself something else in a unit that is known.
+        ("", "clawkeep-kill", {"_SYSTEMD_UNIT": "clawkeep-proxy.service"}, "x", "proxy"),
+        ("", "x", {}, "x", "journal"),
     ],
 )
-def test_what_the_proxy_refused_is_alerted(decision: str, status: str, bump: str, alerted: bool) -> None:
-    """In the form in which role egress_proxy has Squid write it."""
-    told = {"client": "172.30.0.2", "method": "CONNECT", "target": "evil.example:443"}
-    stored = json.loads(line("proxy", ""))
-    stored["record"]["data"] = {**told, "decision": decision, "status": status, "bump": bump}
-    found = rules().of(json.dumps(stored))
-    assert [(one["subject"], one["destination"]) for one in found] == [("172.30.0.2", "evil.example:443")] * alerted
+def test_a_source_is_told_by_who_cannot_lie(
+    tag: str, program: str, fields: dict[str, str], text: str, source: str
+) -> None:
+    assert shaped(text, tag, program, **{"$!": fields})["source"] == source
 
 
-def test_a_refused_file_is_alerted_by_the_joined_event() -> None:
-    known = rules()
-    call = 'type=SYSCALL msg=audit(1.000:7): success=no exit=-13 uid=1000 exe="/bin/cat" key="clawkeep-refused"'
-    assert known.of(line("audit", call)) == []
-    (alert,) = known.of(line("audit", 'type=PATH msg=audit(1.000:7): item=0 name="/root/x" nametype=UNKNOWN'))
-    assert (alert["alert"], alert["destination"]) == ("system_files", "/root/x")
-    assert known.of(line("audit", 'type=PATH msg=audit(1.000:8): item=0 name="/root/x"')) == []
+def test_an_audit_record_tells_its_time_and_nothing_else_does() -> None:
+    """Whoever writes `msg=audit(1.0:1)` into a log would date his record back otherwise."""
+    text = "type=PATH msg=audit(1795409265.923:7): item=0"
+    assert shaped(text, "file.audit:")["time"] == "2026-11-23T04:47:45.923+00:00"
+    assert shaped(text)["time"] == "then"
+    assert shaped("no stamp", "file.audit:")["time"] == "then"
+    assert shaped(f"msg=audit({'9' * 30}.0:1)", "file.audit:")["time"] == "then"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"msg": "x", "syslogseverity": "loud"}',
+        '{"msg": "x", "$!": [1]}',
+        "[]",
+        "1",
+        "null",
+        "{" * 100_000,
+        '{"a":' * 100_000,
+        json.dumps({"syslogtag": "file.journal:", "msg": json.dumps({"at": 10**30})}),
+        json.dumps({"syslogtag": "file.journal:", "msg": json.dumps({"at": "soon"})}),
+        json.dumps({"syslogtag": "file.journal:", "msg": json.dumps({"at": None})}),
+        json.dumps({"syslogtag": "file.journal:", "msg": "[]"}),
+        json.dumps({"syslogtag": "file.journal:", "msg": '{"cursor":"s'}),
+        json.dumps({"msg": "x", "cut": "much"}),
+    ],
+)
+def test_a_line_that_is_no_message_is_withheld_and_stops_nothing(line: str) -> None:
+    shaper = redactor.Shaper("h", "b")
+    record = shaper.record(line)
+    assert record["message"].startswith("[withheld: illegible, ")
+    assert (record["source"], record["id"].endswith("-1")) == ("log_agent", True)
+    assert shaper.record(json.dumps({"msg": "on"}))["id"].endswith("-2")
+
+
+@pytest.mark.parametrize(
+    "text", ["msg=audit(" + "9" * 400 + ".0:1)", '{"a":' * 5000, '{"a": NaN, "b": 1e999}', "\ud800"]
+)
+def test_a_hostile_message_is_told_all_the_same(text: str) -> None:
+    record = shaped(text, "file.audit:")
+    assert "withheld" not in record["message"]
+    json.loads(json.dumps(record, allow_nan=False))
+
+
+def test_it_answers_rsyslog_line_by_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.dumps({"msg": f"token={SECRET}"}), "\xff\xfe", json.dumps({"msg": "on"})]
+    stdin = types.SimpleNamespace(buffer=io.BytesIO("\n".join(lines).encode("latin-1")))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    redactor.answer()
+    answers = [json.loads(line)["$!"]["clawkeep_record"] for line in capsys.readouterr().out.splitlines()]
+    messages = [json.loads(one)["message"] for one in answers]
+    assert messages == [f"token={REDACTED}", "[withheld: illegible, JSONDecodeError]", "on"]
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The program as it is installed: an archive and its wrapper."""
+    (tmp_path / "clawkeep_host.zip").write_bytes(package.archive())
+    program = tmp_path / redactor.PROGRAM
+    program.write_text(package.wrapper(redactor.PROGRAM, archive=str(tmp_path / "clawkeep_host.zip")), encoding="utf-8")
+    return program
+
+
+def test_it_runs_from_the_archive(installed: Path) -> None:
+    argv = [sys.executable, "-ISu", str(installed)]
+    done = subprocess.run(argv, input=f'{{"msg": "{SECRET}"}}\n', capture_output=True, text=True, check=True)
+    assert json.loads(json.loads(done.stdout)["$!"]["clawkeep_record"])["message"] == REDACTED
+    told = subprocess.run([*argv, "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("clawkeep-log-redact 0.")
+    assert subprocess.run([*argv, "more"], capture_output=True, check=False).returncode == 2
