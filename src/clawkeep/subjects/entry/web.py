@@ -504,7 +504,8 @@ class Gateways:
             if len(tried) <= ATTEMPTS_MOST:
                 raise Unmeasured(f"only {len(tried)} attempts were made at {name}")
             if 429 not in tried[: ATTEMPTS_MOST + 1]:
-                found.append(f"{name} judges {len(tried)} wrong tokens in a row from one address")
+                judged = tried.index(429) if 429 in tried else len(tried)
+                found.append(f"{name} judges {judged} wrong tokens in a row from one address")
             elif said.get("beside") not in SERVED:
                 raise Unmeasured(f"{name} answers {said.get('beside')} to the right token from another address")
         return found

@@ -90,8 +90,10 @@ class Proxy:
             if file is None:
                 found.append(f"{unit} has no configuration")
                 continue
-            if state.get("ActiveState") != "active" or not file.running:
+            if state.get("ActiveState") != "active":
                 found.append(f"{unit} is {state.get('ActiveState') or 'not there'}")
+            elif not file.running:
+                found.append(f"{unit} is active, and the process that it started is gone")
             if file.newer:
                 found.append(f"the configuration of {unit} was changed after it had started")
             if file.uid != 0 or file.mode & WRITABLE_BY_MORE_THAN_ROOT:
