@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from clawkeep_host.system_log import one_line
 from clawkeep_host.version import version
 
 OVERDUE = 124  # the status of a command that was ended at its time limit, as `timeout` has it
@@ -168,7 +167,8 @@ def run(*argv: str, stdin: str = "", seconds: float = SECONDS) -> str:
 
 def printable(text: str, length: int = 500) -> str:
     """A foreign text on one line that moves no cursor, of which the end may be cut off."""
-    shown = one_line(text[: 4 * length])
+    line = " ".join(text[: 4 * length].split())
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
     return shown if len(shown) <= length else f"{shown[:length]}..."
 
 
