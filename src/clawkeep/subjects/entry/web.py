@@ -241,7 +241,7 @@ class Web:
         return []
 
     def patient_gate(self, attempts: int, window: int, lockout: int) -> list[str]:
-        """Sentences about a gate that judges more than `attempts` in `window` s, or locks out for less than `lockout` s."""
+        """Sentences about a gate with more `attempts`, or a shorter `window` or `lockout` (seconds), than these."""
         settings = mapping(self.gate.get("settings"), "the gate's settings")
         have = {name: integer(settings.get(name), f"the gate's {name}") for name in ("attempts", "window", "lockout")}
         found = [] if have["attempts"] <= attempts else [f"the gate judges {have['attempts']} logins, not {attempts}"]
