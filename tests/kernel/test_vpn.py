@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base import clock
 from clawkeep.collector import vpn as collected
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.lab.network import inside
@@ -172,7 +173,9 @@ class World:
         seen = json.loads((self.folder / "state" / "seen.json").read_text())
         facts = {"vpn-seen": seen, "clock-now": time.time(), "vpn-files": []}
         document = {"schema": 1, "commands": {"wireguard": listed}, "facts": facts, "problems": {}}
-        return HostEvidence("host", {"schema": 1, "host": "host", "inside": document}).subject(Wireguard)
+        controller = {"schema": 1, "facts": {"measured": {"began": clock.now(), "ended": clock.now()}}}
+        raw = {"schema": 1, "host": "host", "inside": document, "vantages": {"controller": controller}}
+        return HostEvidence("host", raw).subject(Wireguard)
 
     def probe(self, host_key: str) -> dict[str, Any]:
         wishes = {"public": PUBLIC, "inside": INSIDE, "port": 51820, "host_key": host_key, "ports": [22, 443]}

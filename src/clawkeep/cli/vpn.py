@@ -11,14 +11,13 @@ from typing import Annotated
 import segno
 import typer
 
-from clawkeep.base import repo
+from clawkeep.base import clock, repo
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.printable import clean
 from clawkeep.measure.transport import TransportError, connections
 from clawkeep.site import inventory, vpn_peers
 from clawkeep.site.inventory import Host, Inventory, Peer
 from clawkeep.site.vpn_peers import LONGEST, Store
-from clawkeep.verify.evaluate import now, today
 from clawkeep_host.addresses import VPN_INTERFACE
 
 app = typer.Typer(help="Let a colleague's device into the VPN, and out again.", no_args_is_help=True)
@@ -64,7 +63,7 @@ def add(
             )
     public_keys = {host.name: given.get(host.name) or _ask(known, host) for host in hosts}
     keys, preshared = vpn_peers.new_keys(), vpn_peers.new_preshared_key()
-    expires = today(now()) + datetime.timedelta(days=days)
+    expires = clock.day(clock.now()) + datetime.timedelta(days=days)
     peer = vpn_peers.new_peer(name, owner, expires, keys.public, peers)
     store.keep(store.preshared_key(name), preshared + "\n")
     try:

@@ -105,9 +105,7 @@ def audit(rec: Recorder) -> None:
 
 def sending(rec: Recorder) -> None:
     """The log agent, and what it sends."""
-    rec.run(
-        "log-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,ExecStart", "--", *UNITS]
-    )
+    rec.run("log-units", ["systemctl", "show", "--property=Id,ActiveState,UnitFileState,ExecStart", "--", *UNITS])
     rec.run("log-agent-check", ["/usr/sbin/rsyslogd", "-N1", "-f", CONFIG], timeout=60)
     rec.note("log-agent-config", (proc.read(CONFIG) or "").splitlines())
     rec.note("log-agent-queue", (proc.read(SPOOL + "/queue.json") or "").splitlines()[-12:])

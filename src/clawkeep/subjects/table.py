@@ -36,6 +36,7 @@ from clawkeep.subjects.logs.agent_records import AgentRecords
 from clawkeep.subjects.logs.log_agent import LogAgent
 from clawkeep.subjects.logs.log_store import LogStore
 from clawkeep.subjects.logs.logs import Logs
+from clawkeep.subjects.measurement import Measurement
 from clawkeep.subjects.network.agent_paths import AgentPaths
 from clawkeep.subjects.network.bypass import Bypass
 from clawkeep.subjects.network.changes import FirewallChanges
@@ -80,6 +81,7 @@ SUBJECTS: dict[str, type] = {
     "log_agent": LogAgent,
     "log_store": LogStore,
     "logs": Logs,
+    "measurement": Measurement,
     "mounts": Mounts,
     "neighbour": Neighbour,
     "outside": Outside,

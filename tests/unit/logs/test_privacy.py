@@ -107,6 +107,7 @@ def test_each_breach_is_told(found: HostEvidence, said: str) -> None:
     [
         host(**{"log-readers": changed(readers, "control", value="EACCES")}),
         host(**{"log-readers": changed(readers, "left", value=True)}),
+        host(**{"log-readers": changed(readers, "files", JOURNAL, "age", value=-3600)}),  # dated in the host's future
         host(**{"log-readers": changed(readers, "files", value={})}),
         host(**{"log-readers": changed(readers, "files", JOURNAL, "nobody", value=None)}),
         host(**{"log-readers": None}),

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
@@ -22,6 +22,7 @@ from clawkeep_host.redaction import REDACTED
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
+AHEAD = 2.0  # seconds by which the clocks of host and store may differ
 WATCH_AGE = 300  # seconds since the watch for silence looked; it looks every minute
 
 
@@ -67,13 +68,16 @@ class LogStore:
             when, record = stored(
                 text(mapping(one, f"what arrived of {source}").get("line"), "a line of the log store")
             )
-            late = when - float(sent[source]["at"])
+            with legible(f"the time of {source}"):
+                late = when - float(sent[source]["at"])
             if late > seconds:
                 wrong.append(
                     f"what {source} records reaches the log store after {late:.0f} s, the tier wants {seconds}"
                 )
             if record.get("source") != source:
                 wrong.append(f"what {source} records is filed as {record.get('source')!r} at the log store")
+        if not wrong:
+            self._require_one_clock()
         return wrong
 
     def untold(self, kinds: Sequence[str], seconds: int) -> list[str]:
@@ -106,7 +110,30 @@ class LogStore:
             whose.append(event.get("session_id") or event.get("source_session_key"))
             if not whose[0] or (not whose[1] and not name.startswith("approval")):
                 wrong.append(f"the {name} is at the log store without agent or session")
+        if not wrong:
+            self._require_one_clock()
         return wrong
+
+    def _require_one_clock(self) -> None:
+        """Raise Unmeasured when a mark arrived before it was sent, or none did: the host dates the sending, the store
+        the arrival, and a host that is ahead would never be late."""
+        seen = False
+        arrived = mapping(self.outside.fact("arrived"), "what arrived at the log store")
+        for source, mark in marks(self.inside).items():
+            if arrived.get(source) is None:
+                continue
+            line = mapping(arrived[source], f"what arrived of {source}").get("line")
+            when, _ = stored(text(line, "a line of the log store"))
+            with legible(f"the time of {source}"):
+                late = when - float(mark["at"])
+            seen = True
+            if not late >= -AHEAD:  # so that a NaN is none
+                raise Unmeasured(
+                    f"what {source} records reached the log store {-late:.0f} s before it was sent: "
+                    "the clocks of host and store differ"
+                )
+        if not seen:
+            raise Unmeasured("no mark of this host is at the log store, so nobody knows whether their clocks agree")
 
     def nameless(self) -> list[str]:
         """Records of network use from which nobody can tell whose they are."""
@@ -179,7 +206,7 @@ class LogStore:
         elif messages.index(f"first {word}") != 0:
             wrong.append("the store did not keep records in the order in which they came")
         for one, when, record in kept:
-            day = datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d")
+            day = datetime.fromtimestamp(when, UTC).date()
             file = text(one.get("file"), "the file of a record").partition(".")[0]
             if abs(when - float(found["at"])) > 86_400 or (
                 str(record.get("message")) == f"past {word}" and file[:4] == "2001"
@@ -209,6 +236,18 @@ class LogStore:
             source: text(sent[source].get("mark"), f"the mark of {source}") for source in sources if source in sent
         }
         return [f"an everyday record of {source} raised an alert" for source, word in words.items() if word in told]
+
+    def open_files(self) -> list[str]:
+        """What lies in the store and others than its owner can read."""
+        modes = mapping(self.outside.fact("modes"), "the modes of the log store's files")
+        if not modes:
+            raise Unmeasured("the log store holds no file")
+        with legible("the modes of the log store's files"):
+            return [
+                f"{name} at the log store is open to others ({mode})"
+                for name, mode in modes.items()
+                if int(mode, 8) & 0o077
+            ]
 
     def unwatched(self, seconds: int) -> list[str]:
         """That nobody at the store would notice within `seconds` that this host has fallen silent."""

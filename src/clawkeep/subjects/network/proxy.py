@@ -46,6 +46,10 @@ NEVER = tuple(
     )
 )
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
+STARTED = {
+    "proxy": "/usr/sbin/squid -N -f /etc/clawkeep/proxy/squid.conf",
+    "resolver": "/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/etc/clawkeep/resolver/dnsmasq.conf --pid-file=",
+}
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,19 @@ class Proxy:
             if file is None:
                 found.append(f"{unit} has no configuration")
                 continue
-            if state.get("ActiveState") != "active" or not file.running:
+            if state.get("ActiveState") != "active":
                 found.append(f"{unit} is {state.get('ActiveState') or 'not there'}")
+            elif not file.running:
+                found.append(f"{unit} is active, and the process that it started is gone")
             if file.newer:
                 found.append(f"the configuration of {unit} was changed after it had started")
             if file.uid != 0 or file.mode & WRITABLE_BY_MORE_THAN_ROOT:
                 found.append(f"the configuration of {unit} can be rewritten by others than root")
+            if state.get("NeedDaemonReload") == "yes":
+                found.append(f"{unit} was changed on disk after systemd read it")
+            commands = state.get("ExecStart", "").split("\n")
+            if not all(f"argv[]={STARTED[name]} ;" in command for command in commands):
+                found.append(f"{unit} is not started with the configuration that is judged: {STARTED[name]}")
             if state.get("DropInPaths"):
                 found.append(f"{unit} is changed by {state['DropInPaths']}")
         others = [
