@@ -13,7 +13,7 @@ import threading
 from typing import Any, Dict, List, Optional, Set
 
 from clawkeep.collector import docker, proc
-from clawkeep.collector.recorder import Recorder
+from clawkeep.collector.recorder import Recorder, short
 from clawkeep_host import files
 
 UNIT_FOLDERS = (
@@ -212,14 +212,14 @@ def revivers(texts: Dict[str, str]) -> List[Dict[str, Any]]:
         for line in re.findall(r"^\s*Exec(?:Start|StartPre|StartPost|Reload|Stop|StopPost)\s*=(.*)$", text, re.M):
             words = _starts(line)
             if words:
-                found.append({"where": unit, "line": line.strip()[:300], "words": words, "gates": _gates(text)})
+                found.append({"where": unit, "line": short(line.strip(), 300), "words": words, "gates": _gates(text)})
     for pattern in CRON_FILES:
         for path in sorted(glob.glob(pattern)):
             if os.path.isfile(path):
                 for line in (proc.read(path, SCRIPT_LIMIT) or "").splitlines():
                     words = None if line.lstrip().startswith("#") else _starts(line)
                     if words:
-                        found.append({"where": path, "line": line.strip()[:300], "words": words, "gates": []})
+                        found.append({"where": path, "line": short(line.strip(), 300), "words": words, "gates": []})
     return found
 
 
@@ -251,7 +251,7 @@ def _starts(line: str) -> Optional[str]:
 
 def _command(line: str, seen: "re.Match[str]") -> str:
     """The whole simple command that was seen in a line: what it starts stands behind its verb."""
-    return re.split(r"[;|&]", line[seen.start() :])[0].strip()[:300]
+    return short(re.split(r"[;|&]", line[seen.start() :])[0].strip(), 300)
 
 
 def _state_folder(rec: Recorder) -> str:

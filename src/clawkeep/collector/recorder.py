@@ -25,6 +25,11 @@ def evidence(value: Any) -> Any:
     return without_values(redact(value))
 
 
+def short(text: str, limit: int) -> str:
+    """The beginning of a text, without secrets; they are taken out first, for half of one looks like nothing."""
+    return redact_text(text)[:limit]
+
+
 def lines(text: str) -> List[str]:
     """The lines of a host's text; only a line feed ends one (a carriage return before it goes with it).
 

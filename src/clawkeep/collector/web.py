@@ -13,7 +13,7 @@ import secrets
 from typing import Any, Dict, List, Optional
 
 from clawkeep.collector import docker, namespaces, proc
-from clawkeep.collector.recorder import Recorder
+from clawkeep.collector.recorder import Recorder, short
 from clawkeep_host import files, foreign_json
 from clawkeep_host.agents import name_of
 
@@ -55,7 +55,7 @@ def masters() -> List[Dict[str, Any]]:
     for pid in proc.pids():
         title = " ".join(cmdline(pid))
         if title.startswith("nginx: master process") and proc.namespace(pid, "pid") in own:
-            found.append({"pid": pid, "title": title[:400]})
+            found.append({"pid": pid, "title": short(title, 400)})
     return found
 
 
