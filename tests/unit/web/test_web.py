@@ -346,8 +346,17 @@ def test_a_lax_gate_is_told(check: str, gate: World) -> None:
         ("strength", {"length": 8, "bits": 24}, Gateways.weak_tokens),
         ("strength", {"length": 40, "bits": 0}, Gateways.weak_tokens),
         ("strength", {"filler": True}, Gateways.weak_tokens),
-        ("settings", {"origins": ["*"]}, lambda one: one.loose_origins(["https://agent.example"])),
-        ("settings", {"host-header-fallback": True}, lambda one: one.loose_origins(["https://agent.example"])),
+        *(
+            ("settings", change, lambda one: one.loose_origins(["agent.example", "other.example"]))
+            for change in (
+                {"origins": ["*"]},
+                {"origins": []},
+                {"origins": ["https://agent.example", "https://other.example"]},
+                {"origins": ["http://agent.example"]},
+                {"origins": ["https://agent.example.evil"]},
+                {"host-header-fallback": True},
+            )
+        ),
     ],
 )
 def test_a_lax_gateway_is_told(section: str, change: World, check: Callable[[Gateways], list[str]]) -> None:
