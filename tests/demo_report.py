@@ -123,7 +123,9 @@ def demo(controls: Mapping[str, Control]) -> Report:
         version=VERSION,
         started=STARTED,
         finished=FINISHED,
-        hosts=tuple(SILENT if host == SILENT.name else HostRow(host, tier, True) for host, tier in hosts),
+        hosts=tuple(
+            SILENT if host == SILENT.name else HostRow(host, tier, True, measured=STARTED) for host, tier in hosts
+        ),
         results=tuple(_result(one, host, tier) for host, tier in hosts for one in judged),
         planned=tuple(name for name, one in controls.items() if one.proof is Proof.PLANNED),
         warnings=("waivers.yml:21: the waiver of NET-06 on claw-chen ends on 2026-11-29, in 9 days",),

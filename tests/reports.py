@@ -11,6 +11,7 @@ from clawkeep.register.register import Control, Proof, Severity
 from clawkeep.verify.report import Bundle, Change, Difference, Drift, Excerpt, HostRow, Report, Result, Waiver
 
 STARTED, FINISHED = "2026-11-20T06:00:04Z", "2026-11-20T06:01:52Z"
+MEASURED = "2026-11-19T23:58:07Z"
 VERSION = "0.1.0"
 
 # A terminal's escapes, NUL, bidi, zero width, line separators, a lone surrogate, an emoji and right-to-left letters,
@@ -103,7 +104,7 @@ def rich() -> Report:
     return of(
         *results,
         silent,
-        hosts=(HostRow("alpha", "tier1_x", True), HostRow("beta", "tier2_y", False, "no route to host")),
+        hosts=(HostRow("alpha", "tier1_x", True, "", MEASURED), HostRow("beta", "tier2_y", False, "no route to host")),
         planned=("AGT-07",),
         left_out=("CTR-01",),
         warnings=("waivers.yml: the waiver of NET-03 on alpha ends in 9 days",),
@@ -141,7 +142,7 @@ def hostile(text: str = HOSTILE) -> tuple[Report, dict[str, Control]]:
         *results,
         *(result(Status.FAIL, "CTR-01", f"{formula} host", message=formula) for formula in FORMULAS),
         hosts=(
-            HostRow(text, text, True),
+            HostRow(text, text, True, text, MEASURED),
             *(HostRow(f"{formula} host", "tier1_x", True) for formula in FORMULAS),
             HostRow(text + "2", "tier1_x", False, text),
         ),

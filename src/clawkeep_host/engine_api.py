@@ -15,7 +15,16 @@ LIMIT = 256 << 20  # bytes of one answer: far more than a busy host's longest, a
 
 
 class EngineError(Refusal):
-    """The engine refused, or did not answer."""
+    """The engine refused with the HTTP status `code`, or did not answer (None)."""
+
+    def __init__(self, sentence: str, code: int | None = None) -> None:
+        """Keep the sentence and the code; the program's own exit status is 1."""
+        super().__init__(sentence)
+        self.code = code
+
+
+class Missing(EngineError):
+    """The engine has no such container, image, network or volume."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -37,19 +46,40 @@ def ask(
     *,
     seconds: float = SECONDS,
     engine: str = SOCKET,
+    limit: int = LIMIT,
 ) -> bytes:
-    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx, 5xx and silence."""
+    """The body of the engine's answer, unversioned API; raises EngineError with its words for 4xx (Missing
+    for 404), 5xx and silence.
+
+    `seconds` is the silence that is borne, not the length of the answer; what is beyond `limit` bytes is left unread.
+    """
     connection = _Connection(engine, seconds)
     try:
         text = json.dumps(body) if body is not None else None
         connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
         answer = connection.getresponse()
-        content = answer.read(LIMIT)
+        content = answer.read(limit)
+        if len(content) < limit and answer.length:
+            raise http.client.IncompleteRead(content, answer.length)
     except (OSError, http.client.HTTPException) as trouble:
         raise EngineError(f"Docker does not answer: {trouble}") from trouble
     finally:
         connection.close()
     if answer.status >= 400:
         what = f"{method} {path.partition('?')[0]}"
-        raise EngineError(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}")
+        kind = Missing if answer.status == 404 else EngineError
+        raise kind(f"Docker refuses {what}: {content.decode('utf-8', 'replace').strip()}", answer.status)
     return content
+
+
+def get(path: str, *, seconds: float = SECONDS, engine: str = SOCKET) -> Any:
+    """What the engine answers to a GET, decoded; raises Missing and EngineError."""
+    return decoded(ask("GET", path, seconds=seconds, engine=engine))
+
+
+def decoded(content: bytes) -> Any:
+    """The value of an answer of the engine; raises EngineError when it is no JSON."""
+    try:
+        return json.loads(content)
+    except ValueError as problem:
+        raise EngineError(f"Docker's answer cannot be read: {problem}") from None

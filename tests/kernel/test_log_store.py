@@ -29,6 +29,7 @@ from clawkeep.lab.world import services
 from clawkeep.measure.probes import siem
 from clawkeep.site import inventory as inventories
 from clawkeep.subjects.logs.log_store import LogStore
+from clawkeep_host import package
 
 from .rig import CHECKOUT, daemon, listening, run
 
@@ -73,7 +74,11 @@ class Rig:
         """The role's log agent, following one file."""
         made = self.folder / "agent"
         (made / "spool").mkdir(parents=True, exist_ok=True)
-        programs = CHECKOUT.root / "roles/log_agent/files/usr/local/sbin"
+        archive = made / "clawkeep_host.zip"
+        archive.write_bytes(package.archive())
+        for name in ("clawkeep-log-redact", "clawkeep-log-send"):
+            (made / name).write_text(package.wrapper(name, archive=str(archive)), encoding="utf-8")
+            (made / name).chmod(0o700)
         site = records.site(self.lab)
         text = self.render(
             "log_agent",
@@ -84,8 +89,8 @@ class Rig:
             log_agent_journal=False,
             __log_agent_spool=str(made / "spool"),
             __log_agent_tls=str(records.credentials(self.lab)),
-            __log_agent_redactor=str(programs / "clawkeep-log-redact"),
-            __log_agent_sender=str(programs / "clawkeep-log-send"),
+            __log_agent_redactor=str(made / "clawkeep-log-redact"),
+            __log_agent_sender=str(made / "clawkeep-log-send"),
         )
         (made / "rsyslog.conf").write_text(text, encoding="utf-8")
         return ["rsyslogd", "-n", "-f", str(made / "rsyslog.conf"), "-i", "NONE"]

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base import clock
 from clawkeep.collector import vpn as collected
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.lab.network import inside
@@ -29,7 +30,7 @@ from clawkeep.measure.probes.vantage import run_probe
 from clawkeep.site import vpn_peers
 from clawkeep.site.inventory import Peer, Vantage
 from clawkeep.subjects.entry.wireguard import Wireguard
-from tests.unit.roles.conftest import ROOT
+from clawkeep_host import package
 
 NEEDED = ("wg", "wireguard-go", "nmap", "nft")
 pytestmark = [
@@ -37,7 +38,13 @@ pytestmark = [
     pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason=f"needs {', '.join(NEEDED)}"),
 ]
 
-TOOL = ROOT / "roles/vpn/files/usr/local/sbin/clawkeep-vpn"
+# The installed program, with folders of its own: package and wrapper are those of a host.
+FOLDERS = """
+from pathlib import Path
+from clawkeep_host import vpn
+vpn.BASE, vpn.SEEN = Path({base!r}), Path({seen!r})
+main()
+"""
 HOST, DEVICE = "t2x-vpn-host", "t2x-vpn-device"
 TUNNEL, OTHER_END = "t2xwg0", "t2xwg1"
 PUBLIC = ("203.0.113.10", "2001:db8:113::10")
@@ -87,6 +94,7 @@ class World:
         (self.base / "settings.json").write_text(
             json.dumps({"interface": TUNNEL, "port": 51820, "addresses": [f"{INSIDE[0]}/24", f"{INSIDE[1]}/64"]})
         )
+        self.install()
         self.wire()
         for namespace, tunnel in ((HOST, TUNNEL), (DEVICE, OTHER_END)):
             self.wireguard(namespace, tunnel)
@@ -110,6 +118,13 @@ class World:
     def secret(path: Path, text: str) -> None:
         path.touch(mode=0o600)
         path.write_text(text + "\n")
+
+    def install(self) -> None:
+        archive, self.program = self.folder / "clawkeep_host.zip", self.folder / "clawkeep-vpn"
+        archive.write_bytes(package.archive())
+        start, main, end = package.wrapper("clawkeep-vpn", archive=str(archive)).rpartition("main()\n")
+        assert (main, end) == ("main()\n", "")
+        self.program.write_text(start + FOLDERS.format(base=str(self.base), seen=str(self.folder / "state/seen.json")))
 
     def wire(self) -> None:
         run("ip", "link", "add", "card", "netns", HOST, "type", "veth", "peer", "name", "card", "netns", DEVICE)
@@ -146,8 +161,7 @@ class World:
         (self.base / "peers.json").write_text(json.dumps([peer.model_dump(mode="json") for peer in peers]))
 
     def tool(self, command: str) -> str:
-        state = str(self.folder / "state")
-        return within(HOST, sys.executable, str(TOOL), command, CLAWKEEP_VPN=str(self.base), CLAWKEEP_VPN_STATE=state)
+        return within(HOST, sys.executable, "-IS", str(self.program), command)
 
     def dump(self) -> str:
         """What the host's own `wg` would print: wireguard-go's sockets are not parted by namespaces."""
@@ -159,7 +173,9 @@ class World:
         seen = json.loads((self.folder / "state" / "seen.json").read_text())
         facts = {"vpn-seen": seen, "clock-now": time.time(), "vpn-files": []}
         document = {"schema": 1, "commands": {"wireguard": listed}, "facts": facts, "problems": {}}
-        return HostEvidence("host", {"schema": 1, "host": "host", "inside": document}).subject(Wireguard)
+        controller = {"schema": 1, "facts": {"measured": {"began": clock.now(), "ended": clock.now()}}}
+        raw = {"schema": 1, "host": "host", "inside": document, "vantages": {"controller": controller}}
+        return HostEvidence("host", raw).subject(Wireguard)
 
     def probe(self, host_key: str) -> dict[str, Any]:
         wishes = {"public": PUBLIC, "inside": INSIDE, "port": 51820, "host_key": host_key, "ports": [22, 443]}

@@ -10,21 +10,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from clawkeep.lab.world import pki
+from clawkeep_host import package
 
 NAME = "agent.team.example"
 ADDRESSES = ("10.78.0.1", "fd5e:c1a0:78::1")
-PEERS = ("10.78.0.60", "10.78.0.61", "fd5e:c1a0:78::60", "fd5e:c1a0:78:1::61")
-GATE = Path(__file__).resolve().parents[2] / "roles/reverse_proxy/files/usr/local/sbin/clawkeep-gate"
+PEERS = ("10.78.0.60", "10.78.0.61", *(f"fd5e:c1a0:78::{number}" for number in (60, 61, 62, 63)))
+STRANGERS = ("2001:db8:60::1", "2001:db8:60::2", "2001:db8:61::1")  # no peers; the first two share a /64
 UNPRIVILEGED = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--groups", "www-data", "--no-new-privs")
 PASSWORD = "violet tractor hums 47 lullabies"  # of a made-up user in a made-up place
 
@@ -55,6 +59,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = serve
     def log_message(self, *a): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", 18789), Handler).serve_forever()
+"""
+
+
+# Asks for a page as fast as it can over eight connections from one address; prints how often each status came.
+FLOOD = """
+import collections, http.client, json, socket, ssl, sys, threading
+source, address, name, method, path, host, count = sys.argv[1:]
+context = ssl._create_unverified_context()
+seen = []
+class Connection(http.client.HTTPSConnection):
+    def connect(self):
+        self.sock = context.wrap_socket(socket.create_connection((address, 443), 20, (source, 0)), server_hostname=name)
+def ask():
+    connection = Connection(name)
+    for _ in range(int(count) // 8):
+        connection.request(method, path, headers={"Host": host})
+        answer = connection.getresponse()
+        answer.read()
+        seen.append(answer.status)
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps(collections.Counter(seen)))
 """
 
 
@@ -113,11 +140,12 @@ class FrontDoor:
             run("ip", "netns", "add", name)
             run("ip", "-n", name, "link", "set", "lo", "up")
         run("ip", "link", "add", "wg0", "netns", self.host, "type", "veth", "peer", "name", "wg0", "netns", self.peer)
-        for name, addresses in ((self.host, ADDRESSES), (self.peer, PEERS)):
+        for name, addresses in ((self.host, ADDRESSES), (self.peer, (*PEERS, *STRANGERS))):
             for address in addresses:
                 more = ["nodad"] if ":" in address else []
                 run("ip", "-n", name, "address", "add", f"{address}/{'48' if more else '24'}", "dev", "wg0", *more)
             run("ip", "-n", name, "link", "set", "wg0", "up")
+        run("ip", "-n", self.host, "route", "add", "2001:db8::/32", "dev", "wg0")
 
     def _start(self) -> None:
         self._network()
@@ -132,6 +160,10 @@ class FrontDoor:
             self._render("reverse_proxy", "etc/clawkeep/gate/gate.json.j2", reverse_proxy_server_name=NAME)
         )
         (self.folder / "gate.json").write_text(json.dumps(settings | self._gate))
+        # The gate as it is installed: the archive, and the wrapper that starts it.
+        archive = self.folder / "clawkeep_host.zip"
+        archive.write_bytes(package.archive())
+        (self.folder / "clawkeep-gate").write_text(package.wrapper("clawkeep-gate", archive=str(archive)))
         for name in ("run", "state"):
             shutil.chown(self.folder / name, "nobody", "nogroup")
         self.conf = self.folder / "nginx.conf"
@@ -162,7 +194,7 @@ class FrontDoor:
 
     def gate_argv(self, *words: str) -> list[str]:
         """A command of the gate on this folder's state."""
-        base = [sys.executable, "-I", str(GATE), "--config", str(self.folder / "gate.json")]
+        base = [sys.executable, "-ISu", str(self.folder / "clawkeep-gate"), "--config", str(self.folder / "gate.json")]
         return [*base, "--state", str(self.folder / "state/gate.sqlite"), *words]
 
     def gate(self, *words: str, stdin: str = "") -> str:
@@ -179,6 +211,39 @@ class FrontDoor:
     def count(self) -> int:
         """How many requests have reached the gateway."""
         return int(run("ip", "netns", "exec", self.host, "curl", "-sS", "http://127.0.0.1:18789/__count"))
+
+    def curl(self, source: str, path: str, *more: str) -> str:
+        """The status and the body of an answer to a peer that comes from `source`, in one text."""
+        address = ADDRESSES[":" in source]
+        where = (
+            "--interface",
+            source,
+            "--resolve",
+            f"{NAME}:443:{address}",
+            "--cacert",
+            str(self.folder / "web/ca.pem"),
+        )
+        out = ("--write-out", "%{stderr}%{http_code}", f"https://{NAME}{path}")
+        argv = ["ip", "netns", "exec", self.peer, "curl", "-sS", *where, *more, *out]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        return f"{done.stderr}\n{done.stdout}"
+
+    def login(self, source: str, user: str, password: str) -> int:
+        """The status of a login from `source`, made as a browser makes it."""
+        with tempfile.NamedTemporaryFile(prefix="t2x-cookies-") as jar:
+            kept = ("--cookie", jar.name, "--cookie-jar", jar.name)
+            token = re.search(r'name="csrf" value="([^"]+)"', self.curl(source, "/login", *kept))
+            form = {"csrf": token.group(1) if token else "", "user": user, "password": password}
+            data = ("--header", f"Origin: https://{NAME}", "--data", urllib.parse.urlencode(form))
+            return int(self.curl(source, "/login", *kept, *data).partition("\n")[0])
+
+    def flood(
+        self, source: str, path: str, *, method: str = "GET", host: str = NAME, count: int = 640
+    ) -> dict[int, int]:
+        """How often each status came when `source` asked for a page as fast as it could."""
+        argv = (sys.executable, "-c", FLOOD, source, ADDRESSES[":" in source], NAME, method, path, host, str(count))
+        seen = json.loads(run("ip", "netns", "exec", self.peer, *argv))
+        return {int(status): times for status, times in seen.items()}
 
     def reload(self, change: Callable[[str], str]) -> None:
         """Change nginx's settings and have them taken; waits for the new workers."""

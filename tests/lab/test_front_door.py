@@ -16,7 +16,7 @@ from clawkeep.evidence.document import HostEvidence
 from clawkeep.measure.probes.vantage import run_probe
 from clawkeep.site.inventory import Vantage
 from clawkeep.subjects.entry.web import Web
-from tests.lab.front import ADDRESSES, PASSWORD, FrontDoor, run
+from tests.lab.front import ADDRESSES, PASSWORD, PEERS, STRANGERS, FrontDoor, run
 from tests.unit.roles.conftest import render  # noqa: F401 - a fixture
 
 pytestmark = [
@@ -75,3 +75,46 @@ def test_the_gateway_counted_only_requests_with_a_session(facts: dict[str, Any])
     # Besides: the sessions before their end and one page through the door; the short one is used until it ends.
     assert meant + 3 <= facts["count"]
     assert not any(one["by"] == "other" for one in facts["web-anonymous"])
+
+
+COUNTED = "            limit_req zone=requests burst=200 nodelay;\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "options"),
+    [
+        (PEERS[2], "/login", {}),
+        (PEERS[0], "/login", {"method": "HEAD"}),
+        (PEERS[0], "/", {}),
+        (PEERS[1], "/healthz", {"host": "foreign.invalid"}),
+        (STRANGERS[2], "/gate/session", {}),
+    ],
+)
+def test_a_flood_is_refused_and_the_login_page_is_there_for_others(
+    door: FrontDoor, source: str, path: str, options: dict[str, str]
+) -> None:
+    seen = door.flood(source, path, **options)
+    assert seen.get(429, 0) > 200, seen
+    assert door.flood(PEERS[3], "/login", count=8) == {200: 8}
+
+
+def test_without_its_own_line_the_login_page_is_not_limited(door: FrontDoor) -> None:
+    """The control experiment: a location with a limit of its own inherits none, and the one of its own counts POST."""
+    assert COUNTED in door.settings()
+    door.reload(lambda text: text.replace(COUNTED, ""))
+    try:
+        assert door.flood(PEERS[2], "/login") == {200: 640}
+    finally:
+        door.reload(lambda text: text)
+
+
+def test_a_peer_that_guesses_locks_out_nobody_but_itself(door: FrontDoor) -> None:
+    guesses = [door.login(PEERS[4], f"nobody{number}", "wrong") for number in range(6)]
+    assert guesses == [401] * 5 + [429]
+    assert door.login(PEERS[5], "anna", PASSWORD) == 303
+
+
+def test_whoever_changes_addresses_within_a_network_is_bounded(door: FrontDoor) -> None:
+    guesses = [door.login(STRANGERS[number % 2], f"nobody{number}", "wrong") for number in range(11)]
+    assert guesses == [401] * 10 + [429]
+    assert door.login(STRANGERS[2], "anna", PASSWORD) == 303

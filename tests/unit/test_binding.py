@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,3 +201,30 @@ def test_no_patch_has_lost_its_sabotage(checkout: repo.Repo, sabotages: dict[str
 
 def test_subjects_have_names_of_their_own() -> None:
     assert SUBJECTS.keys() & {"evidence", "tier", "site", "observation"} == set()
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        "import datetime\n\n_ = datetime.datetime.now(datetime.UTC)",
+        "from datetime import datetime as day\n\n_ = day.today()",
+        "import datetime\n\n_ = datetime.date.today()",
+        "import time\n\n_ = time.time()",
+        "from time import time\n\n_ = time()",
+        "from clawkeep.base import clock\n\n_ = clock.now()",
+        "from clawkeep.base.clock import now\n\n_ = now()",
+        "from datetime import datetime\n\n_ = datetime.fromtimestamp(0)",  # the judge's own time zone
+    ],
+)
+@pytest.mark.parametrize(
+    "folder",
+    ["tests/conformance/egr", "src/clawkeep/subjects/host", "src/clawkeep/verify", "src/clawkeep/report/html"],
+)
+def test_ruff_refuses_a_clock_where_is_judged(checkout: repo.Repo, folder: str, clock: str) -> None:
+    argv = [sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise"]
+    name = ["--stdin-filename", f"{folder}/planted.py", "-"]
+    done = subprocess.run(
+        [*argv, *name], input=clock + "\n", cwd=checkout.root, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (1, ""), done.stdout
+    assert re.search(r"TID251|DTZ\d+", done.stdout)

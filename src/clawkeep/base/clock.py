@@ -9,12 +9,22 @@ FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 def now() -> str:
     """The present time."""
-    return datetime.datetime.now(datetime.UTC).strftime(FORMAT)
+    return written(datetime.datetime.now(datetime.UTC))
+
+
+def written(moment: datetime.datetime) -> str:
+    """A time that knows its zone, as the project writes it."""
+    return moment.astimezone(datetime.UTC).strftime(FORMAT)
 
 
 def moment(text: str) -> datetime.datetime:
     """The time that `text` writes; raises ValueError for any other form."""
     return datetime.datetime.strptime(text, FORMAT).replace(tzinfo=datetime.UTC)
+
+
+def day(text: str) -> datetime.date:
+    """The day (UTC) of a written time; raises ValueError as `moment` does."""
+    return moment(text).date()
 
 
 def since(earlier: str, later: str) -> float:

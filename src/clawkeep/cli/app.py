@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clawkeep.base import repo
+from clawkeep.base import clock, repo
 from clawkeep.base.errors import ClawkeepError, NotInOrder
 from clawkeep.base.printable import clean
 from clawkeep.cli import console
@@ -31,7 +31,7 @@ from clawkeep.register import register, tiers
 from clawkeep.report import files, terminal
 from clawkeep.site import inventory
 from clawkeep.verify import drift, exceptions
-from clawkeep.verify.evaluate import Selection, evaluate, now, select, today
+from clawkeep.verify.evaluate import Selection, evaluate, select
 from clawkeep.verify.report import Exit
 
 app = typer.Typer(
@@ -186,10 +186,10 @@ def verify(
         store.vacant(save_evidence)
     recorded = open_bundle(evidence) if evidence is not None else None
     limited = recorded.manifest.limited if recorded is not None else limit is not None
-    started, bundle = now(), None
+    started, bundle = clock.now(), None
 
     def review(hosts: Sequence[inventory.Host], site: inventory.Site) -> exceptions.Papers:
-        found = files_of_site.review(everything, hosts, site, today(started), complete=not limited)
+        found = files_of_site.review(everything, hosts, site, clock.day(started), complete=not limited)
         for sentence in found.objections if recorded is None else ():
             typer.echo(f"clawkeep: {clean(sentence, 1000)}", err=True)
         if before is not None:

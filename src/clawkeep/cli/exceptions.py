@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from clawkeep.base import repo, sshsig
+from clawkeep.base import clock, repo, sshsig
 from clawkeep.base.errors import ClawkeepError, sentence
 from clawkeep.base.printable import clean
 from clawkeep.register import register
@@ -16,7 +16,6 @@ from clawkeep.site import inventory
 from clawkeep.site.dated_entries import Hosts
 from clawkeep.verify import attestations, exceptions
 from clawkeep.verify.attestations import Attestation
-from clawkeep.verify.evaluate import now, today
 from clawkeep.verify.report import Exit
 
 waivers = typer.Typer(help="The exceptions of a site.", no_args_is_help=True)
@@ -40,7 +39,7 @@ def check(
     checkout = repo.find()
     files = exceptions.read(inventory_path, file)
     known = inventory.load(inventory_path, checkout)
-    found = files.review(register.load(checkout.controls), known.hosts, known.site, today(now()))
+    found = files.review(register.load(checkout.controls), known.hosts, known.site, clock.day(clock.now()))
     for objection in found.objections:
         typer.echo(clean(objection, 1000))
     for waiver in found.waivers:
@@ -78,7 +77,7 @@ def attest(
         "statement": statement,
         "person": person,
         "role": role,
-        "date": date or now()[:10],
+        "date": date or clock.now()[:10],
         "evidence": evidence,
     }
     # The words as a reader of the file will have them are what is signed: the empty signature is replaced at once.
@@ -86,7 +85,7 @@ def attest(
     signature = sshsig.sign(draft.message(known.site.name), key, attestations.NAMESPACE)
     signed = _attestation({**values, "signature": signature})
     _, objections = attestations.review(
-        [signed], register.load(checkout.controls), Hosts(known.hosts), known.site, today(now())
+        [signed], register.load(checkout.controls), Hosts(known.hosts), known.site, clock.day(clock.now())
     )
     if objections:
         raise ClawkeepError("; ".join(sentence.removeprefix(": ") for sentence in objections))

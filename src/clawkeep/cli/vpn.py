@@ -11,15 +11,14 @@ from typing import Annotated
 import segno
 import typer
 
-from clawkeep.base import repo
+from clawkeep.base import clock, repo
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.printable import clean
 from clawkeep.measure.transport import TransportError, connections
 from clawkeep.site import inventory, vpn_peers
 from clawkeep.site.inventory import Host, Inventory, Peer
 from clawkeep.site.vpn_peers import LONGEST, Store
-from clawkeep.subjects.network.openings import VPN
-from clawkeep.verify.evaluate import now, today
+from clawkeep_host.addresses import VPN_INTERFACE
 
 app = typer.Typer(help="Let a colleague's device into the VPN, and out again.", no_args_is_help=True)
 
@@ -40,7 +39,8 @@ def add(
     owner: Annotated[str, typer.Option(metavar="PERSON", help="Who answers for the device.")],
     days: Annotated[int, typer.Option(metavar="N", min=1, max=LONGEST, help="For how long it is let in.")] = 90,
     endpoint: Annotated[
-        str | None, typer.Option(metavar="ADDRESS:PORT", help="Where the VPN is reached, if not at the host's address.")
+        str | None,
+        typer.Option(metavar="ADDRESS:PORT", help="Where the VPN is reached, if not at the host's address."),
     ] = None,
     host_key: Annotated[
         list[str] | None, typer.Option(metavar="HOST=KEY", help="A host's public key, instead of asking the host.")
@@ -63,7 +63,7 @@ def add(
             )
     public_keys = {host.name: given.get(host.name) or _ask(known, host) for host in hosts}
     keys, preshared = vpn_peers.new_keys(), vpn_peers.new_preshared_key()
-    expires = today(now()) + datetime.timedelta(days=days)
+    expires = clock.day(clock.now()) + datetime.timedelta(days=days)
     peer = vpn_peers.new_peer(name, owner, expires, keys.public, peers)
     store.keep(store.preshared_key(name), preshared + "\n")
     try:
@@ -126,7 +126,7 @@ def _given(text: str) -> tuple[str, str]:
 def _ask(known: Inventory, host: Host) -> str:
     try:
         way = connections(known, repo.find().root / "ansible.cfg")[host.name]
-        said = way.ask(("wg", "show", VPN, "public-key")).strip()
+        said = way.ask(("wg", "show", VPN_INTERFACE, "public-key")).strip()
     except TransportError as problem:
         raise ClawkeepError(
             f"the host {host.name} did not tell its VPN's public key ({problem}): roll out with --tags vpn first, or"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import resource
 import socket
 import sys
 import threading
 import traceback
 from typing import Callable, Dict
 
-from clawkeep.collector import docker, host, logs, mounts, network, processes, proxy, vpn, web
+from clawkeep.collector import docker, host, logs, mounts, network, processes, programs, proxy, vpn, web
 from clawkeep.collector.experiments import bypass, egress, turns
 from clawkeep.collector.recorder import Recorder
 
@@ -26,6 +27,7 @@ def parts() -> Dict[str, Part]:
         "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
+        "programs": programs.collect,
         "logs": logs.collect,
         "mounts": mounts.collect,
         "network": network.collect,
@@ -74,6 +76,8 @@ def collect(parameters: Dict[str, object]) -> Dict[str, object]:
 
 def main() -> None:
     """Read the parameters (one JSON object) from standard input and print the document."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each folder on the way through a tree is one
     text = sys.stdin.read()
     json.dump(collect(json.loads(text) if text.strip() else {}), sys.stdout, sort_keys=True)
     sys.stdout.write("\n")

@@ -33,11 +33,14 @@ class _Connection(http.client.HTTPConnection):
 
 
 @contextlib.contextmanager
-def _answer(path: str) -> "Iterator[http.client.HTTPResponse]":
-    """The engine's answer to GET `path`; raises OSError or ValueError, also out of the block, when it breaks off."""
+def _answer(path: str, wish: Optional[Dict[str, Any]] = None) -> "Iterator[http.client.HTTPResponse]":
+    """The engine's answer to GET `path`, or to a POST of `wish`; raises OSError or ValueError when it breaks off."""
     connection = _Connection("docker")
     try:
-        connection.request("GET", path)
+        if wish is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(wish), {"Content-Type": "application/json"})
         yield connection.getresponse()
     except http.client.HTTPException as problem:
         raise ValueError("the engine does not speak HTTP: %r" % problem) from None
@@ -58,6 +61,26 @@ def get(path: str) -> Any:
         if len(text) > OUTPUT_LIMIT:
             raise ValueError("the engine answers %s with more than the collector keeps" % path)
         return json.loads(text)
+
+
+def post(path: str, wish: Dict[str, Any]) -> Any:
+    """The JSON that the engine answers to a POST of `wish`, None for an empty answer; raises as `get` does.
+
+    For experiments alone: what only reads has no use for it.
+    """
+    with _answer(path, wish) as answer:
+        text = answer.read(OUTPUT_LIMIT)
+        if answer.status >= 300:
+            raise ValueError("the engine refuses %s: %s" % (path, _words(text)))
+        return json.loads(text) if text.strip() else None
+
+
+def _words(text: bytes) -> str:
+    try:
+        said = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = text.decode("utf-8", "replace")
+    return " ".join(said.split())[-300:]
 
 
 def ping() -> Tuple[int, Optional[str]]:

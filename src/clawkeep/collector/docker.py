@@ -6,13 +6,17 @@ Standard library only.
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
 import socket
-from typing import Any, Dict, List
+import threading
+import weakref
+from typing import Any, Dict, FrozenSet, List, Mapping, Sequence
 
-from clawkeep.collector import api, others
+from clawkeep.collector import api, others, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files, foreign_json
+from clawkeep_host.agents import among, name_of
 
 ENGINE_SOCKETS = (
     api.SOCKET,
@@ -27,25 +31,8 @@ DESKTOP_SETTINGS = (
     "Library/Group Containers/group.com.docker/settings-store.json",
     "Library/Group Containers/group.com.docker/settings.json",
 )
+MOST_SETTINGS = 1 << 20  # bytes
 SERVICE_UID = 1000  # OpenClaw's images run as this uid; the tier may say otherwise
-
-
-def is_agent(container: Dict[str, Any]) -> bool:
-    """Whether an inspected container runs agent work: by labels of Clawkeep or OpenClaw, by name or by project."""
-    config = container.get("Config") or {}
-    labels = config.get("Labels") or {}
-    return (
-        labels.get("clawkeep.role") in ("agent", "task")
-        or "clawkeep.task" in labels
-        or labels.get("openclaw.sandbox") == "1"
-        or labels.get("com.docker.compose.project") == "openclaw"
-        or container.get("Name") == "/openclaw"
-    )
-
-
-def name_of(container: Dict[str, Any]) -> str:
-    """A container's name, by which everything else about it is recorded: it outlives the container's id."""
-    return str(container.get("Name") or container.get("Id")).lstrip("/")
 
 
 def service_uid(rec: Recorder) -> int:
@@ -57,6 +44,37 @@ def service_uid(rec: Recorder) -> int:
 def running(rec: Recorder) -> List[Dict[str, Any]]:
     """The containers that have a process."""
     return [one for one in api.containers(rec) if (one.get("State") or {}).get("Pid")]
+
+
+_lock = threading.Lock()
+_agents: "weakref.WeakKeyDictionary[Recorder, FrozenSet[str]]" = weakref.WeakKeyDictionary()
+
+
+def agent_names(rec: Recorder) -> FrozenSet[str]:
+    """The names of the agents' containers on this host, stopped ones too; looked for once."""
+    containers = api.containers(rec)
+    with _lock:
+        if rec not in _agents:
+            _agents[rec] = among(containers, process_names(containers))
+        return _agents[rec]
+
+
+def agents(rec: Recorder) -> List[Dict[str, Any]]:
+    """The agents' containers that have a process."""
+    known = agent_names(rec)
+    return [one for one in running(rec) if name_of(one) in known]
+
+
+def process_names(containers: Sequence[Mapping[str, Any]]) -> Dict[str, List[str]]:
+    """The names of the processes in each container's cgroup, by the container's name."""
+    names = {str(one["Id"]): name_of(one) for one in containers if one.get("Id")}
+    found: Dict[str, List[str]] = {}
+    for pid in proc.pids():
+        identity = re.search(r"[0-9a-f]{64}", proc.cgroup(pid))
+        if identity and identity.group() in names:
+            comm = proc.read("/proc/%d/comm" % pid) or ""
+            found.setdefault(names[identity.group()], []).append(comm.rstrip("\n"))
+    return found
 
 
 def exec_sessions(found: List[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
@@ -107,8 +125,8 @@ def desktop_sharing() -> Dict[str, Any]:
     shared: Dict[str, Any] = {}
     for path in (os.path.join(home, name) for home in homes for name in DESKTOP_SETTINGS):
         try:
-            with open(path, encoding="utf-8") as file:
-                settings = {key.lower(): value for key, value in json.load(file).items()}
+            text = files.content_beneath("/", path, MOST_SETTINGS).decode("utf-8", "replace")  # of whoever lives there
+            settings = {key.lower(): value for key, value in foreign_json.loads(text).items()}
         except (OSError, ValueError, AttributeError):
             continue
         shared[path] = settings.get("filesharingdirectories")

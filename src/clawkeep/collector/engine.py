@@ -10,6 +10,7 @@ import os
 import pwd
 import socket
 import threading
+import time
 from typing import Any, Dict, List, Set
 
 from clawkeep.collector import api, proc
@@ -123,8 +124,9 @@ def answers() -> List[Dict[str, Any]]:
         if os.path.basename(owner) not in ("sshd", "sshd-session"):
             asking.append(threading.Thread(target=_ask, args=(answer,), daemon=True))
             asking[-1].start()
+    end = time.monotonic() + 2 * PROBE_SECONDS  # of all together: whoever listens chooses how slowly it speaks
     for thread in asking:
-        thread.join(2 * PROBE_SECONDS)
+        thread.join(max(0.0, end - time.monotonic()))
     return found
 
 
@@ -162,7 +164,8 @@ def files(running: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     owners = _owners(running)
     paths: Set[str] = set(FILES)
     paths.update(process["exe"] for process in running if process["exe"] and not process["deleted"])
-    paths.update(path for inode, path in proc.unix_listeners().items() if inode in owners and path.startswith("/"))
+    listening = [path for inode, found in proc.unix_listeners().items() if inode in owners for path in found]
+    paths.update(path for path in listening if path.startswith("/"))
     for folder in ("/etc/docker/certs.d", "/etc/systemd/system/*docker*.d", "/etc/systemd/system/containerd*.d"):
         paths.update(glob.glob(folder + "/**", recursive=True))
     real = {os.path.realpath(path) for path in paths}

@@ -49,8 +49,7 @@ def collect(rec: Recorder) -> None:
     port = int(rec.parameters.get("tier", {}).get("openclaw_port", 18789))
     addresses = [
         network.get("IPAddress")
-        for container in docker.running(rec)
-        if docker.is_agent(container)
+        for container in docker.agents(rec)
         for network in ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
     ]
     direct = [reach(str(address), port) for address in addresses if address]

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 from clawkeep.collector import docker, others, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files
+from clawkeep_host.addresses import AGENT_BRIDGE, AGENT_GATEWAYS, FIRST_AGENT, NAME_SERVER_PORT, PROXY_PORT
 
 CONFIG = "/etc/clawkeep/log/rsyslog.conf"
 TLS = "/etc/clawkeep/log/tls"
@@ -30,6 +33,7 @@ AUDIT_SECONDS = 10.0
 KERNEL_LOG = "/dev/kmsg"
 PROXY_LOG = "/var/log/clawkeep/proxy/access.log"
 PROXY_SECONDS = 15.0
+PROXY = "http://%s:%d" % (AGENT_GATEWAYS[0], PROXY_PORT)
 NOBODY = 65534
 EVERYBODYS = "/etc/passwd"
 MOST_FILES = 400
@@ -43,14 +47,16 @@ PLACES = (
         "/usr/sbin/runc",
         "/etc/clawkeep",
         "/usr/local/sbin",
+        "/usr/local/lib/clawkeep",
     ),
     *("/etc/systemd", "/etc/audit", "/root", "/run/docker.sock", VOLUMES),
 )
 PRIVATE = (
     *("/var/log/audit", "/var/log/audit/*", SPOOL, SPOOL + "/*", SPOOL + "/journal/*", TLS, TLS + "/*", CONFIG),
     *("/var/log/journal/*", "/var/log/journal/*/*.journal", "/var/log/clawkeep/*/*.log*", "/var/log/nginx/*.log*"),
-    *(VOLUMES + "/openclaw-state/_data/logs/*", "/var/lib/docker/containers/*/*-json.log*"),
+    "/var/lib/docker/containers/*/*-json.log*",
 )
+AGENTS_OWN = VOLUMES + "/openclaw-state/_data/logs"
 
 
 def collect(rec: Recorder) -> None:
@@ -58,6 +64,7 @@ def collect(rec: Recorder) -> None:
     tier = rec.parameters.get("tier", {})
     rec.run("journald-config", ["systemd-analyze", "cat-config", "systemd/journald.conf"])
     found = [seen for pattern in PRIVATE for path in sorted(glob.glob(pattern)) for seen in [proc.entry(path)] if seen]
+    found += agents_own()
     rec.note("log-files", found)
     rec.note("log-readers", readers(rec, found))
     audit(rec)
@@ -65,16 +72,26 @@ def collect(rec: Recorder) -> None:
         sending(rec)
 
 
+def agents_own(folder: str = AGENTS_OWN) -> List[Dict[str, Any]]:
+    """The log files in the agent's own volume, as far as MOST_FILES: links are links here, and no folder is entered."""
+    walk = files.Walk(folder, entries=MOST_FILES, depth=1)
+    try:
+        below = [(entry, proc.acl(entry.handle)) for entry in walk if entry.path != "."]
+    except OSError:
+        return []
+    return [proc.described("%s/%s" % (folder, proc.shown(entry.path)), entry.status, acl) for entry, acl in below]
+
+
 def readers(rec: Recorder, found: List[Dict[str, Any]]) -> Dict[str, Any]:
     """What nobody's account gets of each log file, and when it was last written, in seconds before now.
 
     `{"control": what it gets of a file that everybody may read, "files": {path: {"nobody": ..., "age": seconds}}}`.
     """
-    files = [one for one in found if one["kind"] == "file"][:MOST_FILES]
-    wishes = [{"uid": NOBODY, "do": "read", "path": path} for path in (EVERYBODYS, *(one["path"] for one in files))]
+    plain = [one for one in found if one["kind"] == "file"][:MOST_FILES]
+    wishes = [{"uid": NOBODY, "do": "read", "path": path} for path in (EVERYBODYS, *(one["path"] for one in plain))]
     control, *said = others.ask(rec, wishes)
     now = time.time()
-    seen = {one["path"]: {"nobody": said[n], "age": int(now - one["changed"])} for n, one in enumerate(files)}
+    seen = {one["path"]: {"nobody": said[n], "age": int(now - one["changed"])} for n, one in enumerate(plain)}
     return {"control": control, "files": seen, "left": len(found) > MOST_FILES}
 
 
@@ -116,30 +133,64 @@ def canary(rec: Recorder) -> Dict[str, Any]:
     `{"agent": {"nonce", "tried": why it could not be | "", "names": {name: [uids]}}, "root": the same}`.
     """
     uid = int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000))
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
-    inside = "/proc/%d/root/home/node/.openclaw/workspace" % pid
-    outside = VOLUMES + "/openclaw-workspace/_data"
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
+    inside = ("/proc/%d/root" % pid, "/home/node/.openclaw/workspace")
+    outside = ("/", VOLUMES + "/openclaw-workspace/_data")
     found = {}
-    for who, folder, number in (("agent", inside, uid), ("root", outside, 0)):
+    for who, (root, folder), number in (("agent", inside, uid), ("root", outside, 0)):
         nonce = secrets.token_hex(8)
         began = os.path.getsize(AUDIT_LOG) if os.path.isfile(AUDIT_LOG) else 0
-        tried = touch(folder, nonce, number)
+        tried = touch(root, folder, nonce, number)
         found[who] = {"nonce": nonce, "tried": tried, "uid": number, "names": {} if tried else recorded(nonce, began)}
     return found
 
 
-def touch(folder: str, nonce: str, uid: int) -> str:
-    """Make, change, rename and remove `clawkeep-NONCE` as the account, in a process of its own; why not, or empty."""
-    program = (
-        "import os,sys; f,n,u=sys.argv[1],sys.argv[2],int(sys.argv[3]);"
-        "d=os.open(f,os.O_RDONLY|os.O_DIRECTORY); os.setgroups([]); os.setresgid(u,u,u); os.setresuid(u,u,u);"
-        "a='clawkeep-'+n+'.made'; b='clawkeep-'+n+'.moved';"
-        "h=os.open(a,os.O_WRONLY|os.O_CREAT|os.O_EXCL|os.O_NOFOLLOW,0o600,dir_fd=d); os.close(h);"
-        "h=os.open(a,os.O_WRONLY|os.O_APPEND|os.O_NOFOLLOW,dir_fd=d); os.write(h,b'x'); os.close(h);"
-        "os.rename(a,b,src_dir_fd=d,dst_dir_fd=d); os.unlink(b,dir_fd=d)"
-    )
-    argv = [sys.executable or "python3", "-I", "-S", "-c", program, folder, nonce, str(uid)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+# Makes a folder of its own first, and works in there: what it has made nobody else can exchange before it is opened
+# again, for the folder around it belongs to the agent. Its name holds nothing of the nonce, so that it is no step.
+TOUCH = """
+import os, sys
+around, nonce, uid, own = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+made, moved = "clawkeep-" + nonce + ".made", "clawkeep-" + nonce + ".moved"
+os.mkdir(own, 0o700, dir_fd=around)
+folder = os.open(own, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=around)
+try:
+    status = os.fstat(folder)
+    if status.st_uid != uid or status.st_mode & 0o777 != 0o700:
+        sys.exit("the folder is no longer the one that was made")
+    first = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    again = os.open(made, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    if not os.path.samestat(os.fstat(first), os.fstat(again)):
+        sys.exit("the file is no longer the one that was made")
+    os.write(again, b"x")
+    os.rename(made, moved, src_dir_fd=folder, dst_dir_fd=folder)
+    os.unlink(moved, dir_fd=folder)
+finally:
+    for name in set(os.listdir(folder)) & {made, moved}:
+        os.unlink(name, dir_fd=folder)
+    os.rmdir(own, dir_fd=around)
+"""
+
+
+def touch(root: str, folder: str, nonce: str, uid: int) -> str:
+    """Make, change, rename and remove `clawkeep-NONCE` in `folder` as the account; why not, or empty.
+
+    In a process of its own; `folder` is found below `root` without a link of the agent's.
+    """
+    try:
+        around = files.pin_beneath(root, folder)
+    except OSError as problem:
+        return "%s cannot be entered: %s" % (folder, problem.strerror)
+    words = ["-c", TOUCH, str(around), nonce, str(uid), ".clawkeep-" + secrets.token_hex(8)]
+    argv = [sys.executable or "python3", "-I", "-S", *words]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, pass_fds=[around])
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return str(problem)[:200]
+    finally:
+        os.close(around)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it ended without a word"])[-1][:200]
 
 
@@ -157,7 +208,7 @@ def recorded(nonce: str, began: int) -> Dict[str, List[Any]]:
 def tail(began: int, path: str = AUDIT_LOG) -> str:
     """What was added to a log since it had `began` bytes; the whole when it was begun anew meanwhile."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file:  # of root's, or of the proxy's account: no agent writes here
             size = os.fstat(file.fileno()).st_size
             file.seek(began if began <= size else 0)
             return file.read(8_000_000).decode("utf-8", "replace")
@@ -199,13 +250,11 @@ def marks(rec: Recorder) -> Dict[str, Any]:
         "kernel": lambda word: kmsg("clawkeep-mark " + word),
         "firewall": lambda word: kmsg(
             # To an address of its own each time: what repeats within minutes is told once.
-            "clawkeep-forward mark=%s IN=clawkeep0 SRC=172.30.0.2 DST=2001:db8:%s:%s::1 PROTO=TCP DPT=9"
-            % (word, word[-8:-4], word[-4:])
+            "clawkeep-forward mark=%s IN=%s SRC=%s DST=2001:db8:%s:%s::1 PROTO=TCP DPT=9"
+            % (word, AGENT_BRIDGE, FIRST_AGENT, word[-8:-4], word[-4:])
         ),
         "resolver": lambda word: inside(rec, ask(word + ".mark.invalid")),
-        "proxy": lambda word: inside(
-            rec, ["curl", "-sS", "-m", "10", "-x", "http://172.30.0.1:3128", "http://%s.mark.invalid/" % word]
-        ),
+        "proxy": lambda word: inside(rec, ["curl", "-sS", "-m", "10", "-x", PROXY, "http://%s.mark.invalid/" % word]),
         "openclaw": lambda word: openclaw(rec, word),
         "secret": lambda word: say(["logger", "-t", "clawkeep-mark", secret_line(word)]),
         "system": lambda word: refused(int(rec.parameters.get("tier", {}).get("openclaw_uid", 1000)), "/root/" + word),
@@ -222,9 +271,9 @@ def ask(name: str) -> List[str]:
     program = (
         "import socket,sys; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(5);"
         "q=b''.join(bytes((len(x),))+x.encode() for x in sys.argv[1].split('.'))+b'\\0';"
-        "s.sendto(b'\\x4d\\x4b\\1\\0\\0\\1'+bytes(6)+q+b'\\0\\1\\0\\1',('172.30.0.1',53)); s.recv(512)"
+        "s.sendto(b'\\x4d\\x4b\\1\\0\\0\\1'+bytes(6)+q+b'\\0\\1\\0\\1',(sys.argv[2],int(sys.argv[3]))); s.recv(512)"
     )
-    return [sys.executable or "python3", "-I", "-S", "-c", program, name]
+    return [sys.executable or "python3", "-I", "-S", "-c", program, name, AGENT_GATEWAYS[0], str(NAME_SERVER_PORT)]
 
 
 def canary_of(word: str) -> str:
@@ -244,7 +293,7 @@ def proxied_secret(rec: Recorder) -> Dict[str, Any]:
     word = "ckmark" + secrets.token_hex(10)
     url = "http://%s.mark.invalid/?api_key=%s" % (word, canary_of(word))
     began = os.path.getsize(PROXY_LOG) if os.path.isfile(PROXY_LOG) else 0
-    tried = inside(rec, ["curl", "-sS", "-m", "10", "-o", "/dev/null", "-x", "http://172.30.0.1:3128", url])
+    tried = inside(rec, ["curl", "-sS", "-m", "10", "-o", "/dev/null", "-x", PROXY, url])
     limit = time.monotonic() + PROXY_SECONDS
     lines: List[str] = []
     while not tried and not lines and time.monotonic() < limit:
@@ -271,9 +320,11 @@ def refused(uid: int, path: str) -> str:
         "import os,sys; u=int(sys.argv[1]); os.setgroups([]); os.setresgid(u,u,u); os.setresuid(u,u,u)\n"
         "try: os.open(sys.argv[2], os.O_RDONLY)\nexcept PermissionError: sys.exit(0)\nexcept OSError: sys.exit(3)\nsys.exit(4)"  # noqa: E501
     )
-    done = subprocess.run(
-        [sys.executable or "python3", "-I", "-S", "-c", program, str(uid), path], timeout=30, check=False
-    )
+    argv = [sys.executable or "python3", "-I", "-S", "-c", program, str(uid), path]
+    try:
+        done = subprocess.run(argv, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return str(problem)[:200]
     return "" if done.returncode == 0 else "it was not refused for want of permission (status %d)" % done.returncode
 
 
@@ -289,7 +340,7 @@ def kmsg(text: str) -> str:
 
 def inside(rec: Recorder, argv: List[str]) -> str:
     """Run a command in the agent's network; empty when it could be run, for it is meant to be refused."""
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
     if not pid:
         return "no agent's container runs"
     try:
@@ -301,10 +352,28 @@ def inside(rec: Recorder, argv: List[str]) -> str:
 
 def openclaw(rec: Recorder, word: str) -> str:
     """Have the gateway's process say the word on its own output, which only the engine can write down."""
-    pid = next((pid_of(one) for one in docker.running(rec) if docker.is_agent(one)), 0)
+    pid = next((pid_of(one) for one in docker.agents(rec)), 0)
+    return written("/proc/%d/fd/1" % pid, '{"message":"clawkeep-mark %s"}\n' % word)
+
+
+def written(output: str, line: str) -> str:
+    """Write a line to a process's output; why it was not, or empty.
+
+    The process chooses what that is. Only a pipe is written to, as the engine gives it: a file would be changed, a
+    device may do anything. Nobody is waited for.
+    """
     try:
-        with open("/proc/%d/fd/1" % pid, "w", encoding="ascii") as file:
-            file.write('{"message":"clawkeep-mark %s"}\n' % word)
+        pinned = os.open(output, os.O_PATH | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISFIFO(os.fstat(pinned).st_mode):
+                return "the gateway's output is no pipe of the engine's"
+            pipe = os.open("/proc/self/fd/%d" % pinned, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        finally:
+            os.close(pinned)
+        try:
+            os.write(pipe, line.encode("ascii"))
+        finally:
+            os.close(pipe)
     except OSError as problem:
         return "the gateway's output cannot be written: %s" % problem.strerror
     return ""

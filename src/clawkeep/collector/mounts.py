@@ -1,22 +1,27 @@
-"""What host paths containers hold, what lies on their file systems, and who may read agent state.
+"""What host paths containers hold, and what lies on their file systems.
 
 Standard library only.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
 import stat
-import struct
 import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from clawkeep.collector import api, docker, others, recorder
+from clawkeep.collector import api, docker, proc
 from clawkeep.collector.experiments import inside
+from clawkeep.collector.experiments.canaries import Canaries
+from clawkeep.collector.privileged import privileged_files
 from clawkeep.collector.recorder import Recorder
+from clawkeep.collector.trees import reads, tree
+from clawkeep_host import files
+from clawkeep_host.agents import name_of
 
 KERNEL_FILESYSTEMS = (
     "bpf",
@@ -34,21 +39,23 @@ PROJECT = "/etc/clawkeep/openclaw"  # where role openclaw keeps what it renders
 STATE = "/home/node/.openclaw"  # where a container sees the agent's own volumes
 SENSITIVE_DIRECTORIES = ("/etc", "/root", "/home", "/boot", "/run", "/var/lib/docker")
 SENSITIVE_NAMES = (".ssh", ".aws", ".config", ".kube", ".gnupg", ".docker", ".netrc")
-SEARCH_SECONDS = 60
-TREE_ENTRIES = 50_000  # a larger state tree is recorded as not read to its end
-TREE_SECONDS = 20.0
-READS = 40  # files per tree that are tried as another uid, the likely secrets first
-SECRET_FILE = re.compile(r"\.sqlite|\.env$|\.json5?$|\.key$|\.pem$|credential|auth|token", re.I)
-ACL_TAGS = {0x01: "user", 0x02: "user", 0x04: "group", 0x08: "group", 0x10: "mask", 0x20: "other"}
+MOST_NAMES = 20  # sensitive names that are told of one source
+SOURCE_ENTRIES = 200_000  # of one source, in which sensitive names are looked for
+SOURCES_SECONDS = 10.0  # for all sources together
+MOST_MOUNTINFO = 8_000_000  # bytes
+MOST_DEVICES = 10_000
 
 
 def mountinfo(pid: object) -> List[str]:
-    """The lines of `/proc/<pid>/mountinfo`; empty when the process has gone."""
+    """The lines of `/proc/<pid>/mountinfo`, its bytes as `os.fsdecode` has them; empty when the process has gone.
+
+    The kernel escapes a line's end in a path, and no other character that parts lines in Python.
+    """
     try:
-        with open("/proc/%s/mountinfo" % pid, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            return recorder.lines(file.read().encode("utf-8", "replace").decode())
+        text = os.fsdecode(files.content("/proc/%s/mountinfo" % pid, MOST_MOUNTINFO))
     except OSError:
         return []
+    return [line for line in text.split("\n") if line]
 
 
 def kind(path: str) -> str:
@@ -62,181 +69,68 @@ def kind(path: str) -> str:
 
 
 def sources(found: List[Dict[str, Any]], volumes: List[Dict[str, Any]]) -> Dict[str, Dict[str, Any]]:
-    """Every path that a container or a volume names as a source: the real path behind it, its kind, and which
-    sensitive names lie directly in it.
+    """Every path that a container or a volume names as a source: the real path behind it, its kind, and where in it
+    something with a sensitive name lies (`holds`, as far as MOST_NAMES; `complete` is there and false when not all of
+    it was looked at). The engine's own volumes are not looked into: what is in them the containers put there.
     """
-    paths = {str(mount.get("Source") or "") for one in found for mount in one.get("Mounts") or []}
-    paths |= {str(bind).split(":", 1)[0] for one in found for bind in (one.get("HostConfig") or {}).get("Binds") or []}
-    paths |= {str((volume.get("Options") or {}).get("device") or "") for volume in volumes}
-    described = {}
+    named = [mount for one in found for mount in one.get("Mounts") or []]
+    brought = {str(mount.get("Source") or "") for mount in named if mount.get("Type") != "volume"}
+    brought |= {
+        str(bind).split(":", 1)[0] for one in found for bind in (one.get("HostConfig") or {}).get("Binds") or []
+    }
+    brought |= {str((volume.get("Options") or {}).get("device") or "") for volume in volumes}
+    paths = brought | {str(mount.get("Source") or "") for mount in named}
+    points = list(mount_points(mountinfo("1")))
+    end = time.monotonic() + SOURCES_SECONDS
+    described: Dict[str, Dict[str, Any]] = {}
     for path in sorted(path for path in paths if path.startswith("/")):
         real = os.path.realpath(path)
-        try:
-            holds = sorted(set(os.listdir(real)) & set(SENSITIVE_NAMES))
-        except OSError:
-            holds = []
-        described[path] = {"real": real, "kind": kind(real), "holds": holds}
+        described[path] = {"real": real, "kind": kind(real), "holds": []}
+        if path in brought and described[path]["kind"] == "directory":
+            holds, complete = sensitive_names(real, points, end)
+            described[path].update({"holds": holds}, **({} if complete else {"complete": False}))
     return described
+
+
+def sensitive_names(root: str, points: List[str], end: float) -> Tuple[List[str], bool]:
+    """Where below `root`, and below what is mounted in it, something has a sensitive name; whether that is all."""
+    inner = [point for point in points if point.startswith(root.rstrip("/") + "/")]
+    found: List[str] = []
+    complete = True
+    for place in [root, *inner]:
+        walk = files.Walk(place, entries=SOURCE_ENTRIES)
+        try:
+            for entry in walk:
+                if entry.name in SENSITIVE_NAMES:
+                    found.append(proc.shown(os.path.relpath(os.path.join(place, entry.path), root)))
+                if len(found) >= MOST_NAMES or time.monotonic() > end:
+                    return sorted(set(found)), False
+        except (NotADirectoryError, FileNotFoundError):
+            continue  # a file that is mounted, or something else over it
+        except OSError:
+            complete = False
+        complete = complete and walk.complete
+    return sorted(set(found)), complete
 
 
 def mount_points(lines: List[str]) -> Iterator[str]:
     """The mount points in `lines` that hold files of their own, unescaped."""
     for line in lines:
         head, _, tail = line.partition(" - ")
-        if tail.split(" ")[0] not in KERNEL_FILESYSTEMS:
-            yield re.sub(r"\\(\d{3})", lambda octal: chr(int(octal.group(1), 8)), head.split(" ")[4])
+        fields = head.split(" ")
+        if len(fields) > 4 and tail.split(" ")[0] not in KERNEL_FILESYSTEMS:
+            yield re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), fields[4])
 
 
-def privileged_files(rec: Recorder, pid: int, lines: List[str]) -> Dict[str, Any]:
-    """The files in a container that change who runs them: {"files": [[path, mode, owner, has capabilities]], "error"}.
-
-    Searched from the host, as root, through the container's own mounts: no directory is closed to us.
-    """
-    root = "/proc/%d/root" % pid
-    roots = [root + point for point in mount_points(lines) if os.path.isdir(root + point)]
-    argv = ["find", *roots, "-ignore_readdir_race", "-xdev", "-type", "f", "-perm", "/6111", "-printf", "%m %U %p\\0"]
-    result = rec.run("", argv, timeout=SEARCH_SECONDS, keep=False)
-    files = []
-    executables = {line for line in result.text.split("\0") if line}  # mounts of one device are walked twice
-    for line in executables:
-        mode, owner, path = line.split(" ", 2)
-        try:
-            capable = bool(os.getxattr(path, "security.capability", follow_symlinks=False))
-        except OSError:
-            capable = False
-        if capable or int(mode, 8) & 0o6000:
-            files.append([path[len(root) :], mode, int(owner), capable])
-    error = result.error
-    if error is None and result.status != 0:
-        error = "find ended with status %s" % result.status
-    return {"files": sorted(files), "executables": len(executables), "error": error}
-
-
-def acl(path: str) -> List[str]:
-    """The entries of the access and default ACL of `path` as getfacl spells them; empty when modes say it all."""
-    entries = []
-    for name, prefix in (("system.posix_acl_access", ""), ("system.posix_acl_default", "default:")):
-        try:
-            raw = os.getxattr(path, name, follow_symlinks=False)
-        except OSError:
-            continue
-        for tag, permissions, identity in struct.iter_unpack("<HHI", raw[4 : 4 + (len(raw) - 4) // 8 * 8]):
-            who = str(identity) if tag in (0x02, 0x08) else ""
-            bits = "".join(letter if permissions & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
-            entries.append("%s%s:%s:%s" % (prefix, ACL_TAGS.get(tag, str(tag)), who, bits))
-    return entries
-
-
-def describe(path: str, name: str) -> Optional[Dict[str, Any]]:
-    """One entry of a tree; None when it has gone."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    letters = {stat.S_IFDIR: "d", stat.S_IFREG: "f", stat.S_IFLNK: "l", stat.S_IFSOCK: "s", stat.S_IFIFO: "p"}
-    entry: Dict[str, Any] = {
-        "path": name,
-        "kind": letters.get(stat.S_IFMT(status.st_mode), "?"),
-        "mode": "%04o" % stat.S_IMODE(status.st_mode),
-        "uid": status.st_uid,
-        "gid": status.st_gid,
-    }
-    if entry["kind"] == "l":
-        entry["target"] = os.readlink(path)
-    else:
-        rules = acl(path)
-        if rules:
-            entry["acl"] = rules
-    if entry["kind"] == "f" and status.st_nlink > 1:
-        entry["links"] = status.st_nlink
-    return entry
-
-
-def is_open(entry: Dict[str, Any], owner: int) -> bool:
-    """Whether an entry is anything but a plain file or directory that its owner alone may use."""
-    return (
-        entry["kind"] not in ("d", "f")
-        or int(entry["mode"], 8) & 0o7077 != 0
-        or "acl" in entry
-        or "links" in entry
-        or entry["uid"] != owner
-    )
-
-
-def tree(root: str, everything: bool) -> Dict[str, Any]:
-    """The tree at `root`, walked without following links or crossing into another file system.
-
-    `entries` holds the root (as `.`) and `everything`, or, so that a large workspace stays small here, the entries that
-    are open in the sense of `is_open`; `counted` says how many were looked at, `files` names some to try to read.
-    """
-    end = time.monotonic() + TREE_SECONDS
-    top = describe(root, ".")
-    result: Dict[str, Any] = {"root": root, "entries": [], "files": [], "counted": 0, "complete": False}
-    if top is None:
-        return result
-    result["entries"].append(top)
-    device = os.lstat(root).st_dev
-    stack = [(root, "")] if top["kind"] == "d" else []
-    files: List[Tuple[bool, str]] = []
-    while stack:
-        directory, prefix = stack.pop()
-        try:
-            names = sorted(os.listdir(directory))
-        except OSError:
-            continue
-        for name in names:
-            if result["counted"] >= TREE_ENTRIES or time.monotonic() > end:
-                return result
-            path = os.path.join(directory, name)
-            entry = describe(path, prefix + name)
-            if entry is None:
-                continue
-            result["counted"] += 1
-            if everything or is_open(entry, top["uid"]):
-                result["entries"].append(entry)
-            if entry["kind"] == "d" and os.lstat(path).st_dev == device:
-                stack.append((path, prefix + name + "/"))
-            elif entry["kind"] == "f":
-                files.append((not SECRET_FILE.search(name), prefix + name))
-    result["files"] = [name for _, name in sorted(files)[:READS]]
-    result["complete"] = True
-    return result
-
-
-def state_trees(found: List[Dict[str, Any]]) -> List[str]:
+def state_trees(agents: List[Dict[str, Any]]) -> List[str]:
     """The volumes of agent containers, by their directories on this host."""
     roots = [
         str(mount.get("Source"))
-        for one in found
-        if docker.is_agent(one)
+        for one in agents
         for mount in one.get("Mounts") or []
         if mount.get("Type") == "volume" and mount.get("RW")
     ]
     return sorted(set(roots))
-
-
-def reads(rec: Recorder, trees: List[Dict[str, Any]], service: int) -> List[Dict[str, Any]]:
-    """What the service uid and a stranger get when they open the files of each tree."""
-    try:
-        stranger = pwd.getpwnam("nobody").pw_uid
-    except KeyError:
-        stranger = 65534
-    requests = [
-        {"do": "read", "tree": one["root"], "path": path, "uid": uid}
-        for one in trees
-        for path in [".", *one["files"]]
-        for uid in (service, stranger)
-    ]
-    answers = others.ask(rec, requests)
-    return [
-        {
-            "tree": request["tree"],
-            "path": request["path"],
-            "as": "service" if request["uid"] == service else "stranger",
-            "got": answers[number],
-        }
-        for number, request in enumerate(requests)
-    ]
 
 
 def homes() -> List[str]:
@@ -259,45 +153,17 @@ def own_volumes(container: Dict[str, Any]) -> List[str]:
     ]
 
 
-class Canaries:
-    """Empty files with a random name, laid into sensitive directories and the agent's workspace while a probe looks."""
-
-    def __init__(self, sensitive: List[str], workspaces: List[str]) -> None:
-        """Choose the name; the places are directories."""
-        self.name = ".clawkeep-canary-" + os.urandom(6).hex()
-        self.places = {"sensitive": sensitive, "workspaces": workspaces}
-        self.planted: List[str] = []
-
-    def __enter__(self) -> "Canaries":
-        """Lay them; a directory that takes none (a read-only /boot) is left out."""
-        for directory in [*self.places["sensitive"], *self.places["workspaces"]]:
-            try:
-                os.close(os.open(os.path.join(directory, self.name), os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
-            except OSError:
-                continue
-            self.planted.append(directory)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take all of them away again."""
-        for directory in self.planted:
-            try:
-                os.unlink(os.path.join(directory, self.name))
-            except OSError:
-                continue
-
-
 def collect(rec: Recorder) -> None:
     """Record mount tables, sources, devices, privileged files and state trees, and run the probe inside the agents."""
     found = api.containers(rec)
     alive = docker.running(rec)
-    tables = {docker.name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
-    rec.note("host-mountinfo", mountinfo("1"))
-    rec.note("container-mountinfo", tables)
+    tables = {name_of(one): mountinfo(one["State"]["Pid"]) for one in alive}
+    rec.note("host-mountinfo", [proc.shown(line) for line in mountinfo("1")])
+    rec.note("container-mountinfo", {name: [proc.shown(line) for line in lines] for name, lines in tables.items()})
     rec.note("mount-sources", sources(found, api.volumes(rec)))
-    agents = [one for one in alive if docker.is_agent(one)]
+    agents = docker.agents(rec)
     workspaces = sorted({source for one in agents for source in own_volumes(one)})
-    pids = {docker.name_of(one): one["State"]["Pid"] for one in agents}
+    pids = {name_of(one): one["State"]["Pid"] for one in agents}
     search = threading.Thread(target=_search, args=(rec, pids, tables), daemon=True)
     search.start()
     with Canaries(sensitive_directories() if agents else [], workspaces) as canaries:
@@ -307,19 +173,26 @@ def collect(rec: Recorder) -> None:
         )
         inside.collect(rec, canaries.name)
     rec.note("container-devices", {name: devices(pid) for name, pid in pids.items()})
-    trees = [*(tree(root, False) for root in state_trees(found)), tree(PROJECT, True)]
+    every_agent = [one for one in found if name_of(one) in docker.agent_names(rec)]
+    trees = [*(tree(root, False) for root in state_trees(every_agent)), tree(PROJECT, True)]
     rec.note("state-trees", trees)
     rec.note("state-reads", reads(rec, trees, docker.service_uid(rec)))
     search.join()
 
 
 def _search(rec: Recorder, pids: Dict[str, int], tables: Dict[str, List[str]]) -> None:
-    rec.note("privileged-files", {name: privileged_files(rec, pid, tables[name]) for name, pid in pids.items()})
+    found = {name: privileged_files(rec, pid, mount_points(tables[name])) for name, pid in pids.items()}
+    rec.note("privileged-files", found)
 
 
 def devices(pid: int) -> Optional[List[str]]:
     """The names in the container's /dev; None when it cannot be read."""
     try:
-        return sorted(os.listdir("/proc/%d/root/dev" % pid))
+        folder = files.pin_beneath("/proc/%d/root" % pid, "/dev")
+        try:
+            with os.scandir("/proc/self/fd/%d" % folder) as listing:
+                return sorted(proc.shown(one.name) for one in itertools.islice(listing, MOST_DEVICES))
+        finally:
+            os.close(folder)
     except OSError:
         return None

@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from clawkeep.collector import api, docker
 from clawkeep.collector.experiments.connects import Connect, connect_all
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.addresses import METADATA
 
 SAVED = "/etc/clawkeep/firewall"
 SAVED_FILES = ("clawkeep.nft", "docker-user.rules", "docker-user.rules6")
@@ -54,7 +55,6 @@ JOURNAL = (
     "--output-fields=MESSAGE,_BOOT_ID",
 )
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
-METADATA = ("169.254.169.254", "fd00:ec2::254")
 HTTP = 80
 NOBODY = 65534
 PROXY = "proxy"  # the account whose way out is the control experiment of all others

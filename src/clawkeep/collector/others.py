@@ -35,7 +35,8 @@ def attempt(request):
 requests = json.load(sys.stdin)
 for request in requests:
     try:
-        request["fd"] = os.open(request["tree"], os.O_PATH | os.O_DIRECTORY) if "tree" in request else None
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+        request["fd"] = os.open(request["tree"], flags) if "tree" in request else None
     except OSError:
         request["fd"] = None
 answers = [None] * len(requests)

@@ -8,19 +8,41 @@ import re
 import struct
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from clawkeep_host import files
+
 LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 UNCONNECTED = "07"  # a UDP socket that is bound and talks to no one in particular
+PF_KTHREAD = 0x00200000  # linux/sched.h
+MOST_PARENTS = 1000
+# Num RefCount Protocol Flags Type St Inode Path, as net/unix/af_unix.c writes them
+UNIX_SOCKET = re.compile(r"[0-9a-f]+: [0-9A-F]{8} [0-9A-F]{8} ([0-9A-F]{8}) [0-9A-F]{4} [0-9A-F]{2} +(\d+) (.+)")
+ACCEPTING = 0x10000  # __SO_ACCEPTCON
 ACL_VERSION = 2
 ACL_TAGS = {1: "owner", 2: "user", 4: "group-owner", 8: "group", 16: "mask", 32: "other"}
 
 
 def read(path: str, limit: int = 262_144) -> Optional[str]:
-    """The text of a file, at most `limit` bytes of it; None when it cannot be read."""
+    """The text of a regular file, at most `limit` bytes of it; None when it cannot be read.
+
+    Links are followed: for places that root alone arranges, /proc among them, though what they lead to may be anything.
+    """
     try:
-        with open(path, "rb") as file:
-            return file.read(limit).decode("utf-8", "replace")
+        return files.content(path, limit).decode("utf-8", "replace")
     except OSError:
         return None
+
+
+def read_inside(pid: int, path: str, limit: int = 262_144) -> Optional[str]:
+    """The text of a regular file as the process `pid` sees it, at most `limit` bytes; None when it cannot be read."""
+    try:
+        return files.content_beneath("/proc/%d/root" % pid, path, limit).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be written down; bytes that are no UTF-8 as `\\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def pids() -> List[int]:
@@ -45,16 +67,30 @@ def executable(pid: int) -> Tuple[str, bool]:
 
 def status(pid: int) -> Dict[str, str]:
     """The fields of /proc/PID/status; empty when the process is gone."""
-    lines = (read("/proc/%d/status" % pid) or "").splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return fields(read("/proc/%d/status" % pid) or "")
+
+
+def fields(text: str) -> Dict[str, str]:
+    """The fields of a `status` file. The kernel escapes a line's end in a name, but no other character that parts lines
+    in Python.
+    """
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.split("\n"))}
 
 
 def cgroup(pid: int) -> str:
     """The path of a process's cgroup (v2)."""
-    for line in (read("/proc/%d/cgroup" % pid) or "").splitlines():
+    for line in (read("/proc/%d/cgroup" % pid) or "").split("\n"):
         if line.startswith("0::"):
             return line[3:]
     return ""
+
+
+def stat(pid: int) -> List[str]:
+    """The fields of /proc/PID/stat behind the name, the state first; empty when the process is gone.
+
+    A process chooses its name, which may hold blanks, brackets and line ends: it ends at the last bracket.
+    """
+    return (read("/proc/%d/stat" % pid) or "").rpartition(")")[2].split()
 
 
 def namespace(pid: int, kind: str) -> Optional[str]:
@@ -67,10 +103,18 @@ def namespace(pid: int, kind: str) -> Optional[str]:
 
 def ancestry(pid: int) -> Iterator[int]:
     """A process's parents, nearest first."""
-    while pid > 1:
-        parent = re.search(r"\) \S (\d+)", read("/proc/%d/stat" % pid) or "")
-        pid = int(parent.group(1)) if parent else 0
+    for _ in range(MOST_PARENTS):
+        if pid <= 1:
+            return
+        found = stat(pid)
+        pid = int(found[1]) if len(found) > 1 else 0
         yield pid
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Whether the kernel says that a process is a thread of its own; no program can say so of itself."""
+    found = stat(pid)
+    return len(found) > 6 and bool(int(found[6]) & PF_KTHREAD)
 
 
 def socket_inodes(pid: int) -> List[int]:
@@ -102,22 +146,24 @@ def bound_sockets() -> List[Dict[str, Any]]:
     """Every listening TCP and unconnected UDP socket of the host's own network: proto, address, port, inode."""
     found = []
     for proto in ("tcp", "tcp6", "udp", "udp6"):
-        for line in (read("/proc/1/net/" + proto, 4_000_000) or "").splitlines()[1:]:
+        for line in (read("/proc/1/net/" + proto, 4_000_000) or "").split("\n")[1:]:
             words = line.split()
-            if words[3] == (LISTEN if proto.startswith("tcp") else UNCONNECTED):
+            if len(words) > 9 and words[3] == (LISTEN if proto.startswith("tcp") else UNCONNECTED):
                 where, port = address(words[1])
                 found.append({"proto": proto, "address": where, "port": port, "inode": int(words[9])})
     return found
 
 
-def unix_listeners() -> Dict[int, str]:
-    """The path of every listening Unix socket of the host by inode."""
-    found = {}
-    for line in (read("/proc/1/net/unix", 4_000_000) or "").splitlines()[1:]:
-        words = line.split(None, 7)
-        accepting = int(words[3], 16) & 0x10000  # __SO_ACCEPTCON
-        if accepting and len(words) == 8:
-            found[int(words[6])] = words[7]
+def unix_listeners() -> Dict[int, List[str]]:
+    """The paths of every listening Unix socket of the host by inode.
+
+    A path may hold line ends, so that one socket's owner can write a second line about another's: both are kept.
+    """
+    found: Dict[int, List[str]] = {}
+    for line in (read("/proc/1/net/unix", 4_000_000) or "").split("\n"):
+        row = UNIX_SOCKET.fullmatch(line)
+        if row and int(row.group(1), 16) & ACCEPTING:
+            found.setdefault(int(row.group(2)), []).append(row.group(3))
     return found
 
 
@@ -139,6 +185,11 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
         seen = os.stat(path)
     except OSError:
         return None
+    return described(path, seen, acl(path))
+
+
+def described(path: str, seen: os.stat_result, rules: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """The same of what was looked at already."""
     kinds = {0o140000: "socket", 0o100000: "file", 0o040000: "directory"}
     return {
         "path": path,
@@ -147,5 +198,5 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
         "gid": seen.st_gid,
         "mode": seen.st_mode & 0o7777,
         "changed": seen.st_mtime,
-        "acl": acl(path),
+        "acl": rules,
     }

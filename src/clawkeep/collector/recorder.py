@@ -5,55 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from clawkeep_host.environment import text_without_values, without_values
+from clawkeep_host.redaction import REDACTED, redact, redact_text
+
+__all__ = ["REDACTED", "Recorder", "Result", "redact", "redact_text"]
+
 OUTPUT_LIMIT = 4_000_000  # bytes kept of one command; `nft` and `docker inspect` of a busy host stay far below
 STDERR_LIMIT = 600
-REDACTED = "[redacted]"
-
-SECRET_NAME = re.compile(r"(TOKEN|SECRET|PASSW|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIAL|COOKIE|AUTH)", re.I)
-SECRET_TEXT = re.compile(
-    r"(?P<keep>\b(?:authorization|x-api-key)\s*[:=]\s*(?:bearer\s+|basic\s+)?)[^\s\"',]+"
-    r"|(?P<name>\b[A-Za-z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY)[A-Za-z0-9_]*\s*[=:]\s*)[^\s\"',;]+"
-    r"|(?<=://)(?P<user>[^/\s:@\"']{0,200}:)[^/\s@\"']{1,500}(?=@)"
-    r"|\beyJ[A-Za-z0-9_-]{8,400}\.[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]*"
-    r"|\$(?:1|2[aby]|5|6|7|y|gy|argon2i?d?)\$[A-Za-z0-9./$=,+-]{13,400}"
-    r"|\bsk-[A-Za-z0-9_-]{16,}|\bA(?:KIA|SIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}"
-    r"|\bgithub_pat_\w{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
-    re.I,
-)
 
 
-def redact_text(text: str) -> str:
-    """`text` with everything that looks like a secret's value replaced."""
-
-    def blank(match: "re.Match[str]") -> str:
-        return (match.group("keep") or match.group("name") or match.group("user") or "") + REDACTED
-
-    return SECRET_TEXT.sub(blank, text)
-
-
-def redact(value: Any) -> Any:
-    """A JSON value with secrets replaced: by the name of a key, by `NAME=value` strings, by their look."""
-    if isinstance(value, dict):
-        return {
-            key: REDACTED if SECRET_NAME.search(str(key)) and isinstance(item, str) and item else redact(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [redact(item) for item in value]
-    if isinstance(value, str):
-        name, sep, rest = value.partition("=")
-        if sep and rest and name.replace("_", "").isalnum() and SECRET_NAME.search(name):
-            return name + sep + REDACTED
-        return redact_text(value)
-    return value
+def evidence(value: Any) -> Any:
+    """A JSON value as it may leave the host: without secrets, and without what environments hold."""
+    return without_values(redact(value))
 
 
 def lines(text: str) -> List[str]:
@@ -69,13 +38,17 @@ def lines(text: str) -> List[str]:
 
 
 class Result:
-    """What a command gave: `status` None when it did not end by itself; `text` is redacted and bounded."""
+    """What a command gave: `status` None when it did not end by itself; `text` is redacted and bounded.
 
-    def __init__(self, status: Optional[int], text: str, error: Optional[str]) -> None:
-        """Keep the three; `error` is a sentence or None."""
+    `raw` is bounded alone, for whoever looks for something by the name that it really has; it is not to be kept.
+    """
+
+    def __init__(self, status: Optional[int], text: str, error: Optional[str], raw: bytes = b"") -> None:
+        """Keep the four; `error` is a sentence or None."""
         self.status = status
         self.text = text
         self.error = error
+        self.raw = raw
 
     @property
     def ok(self) -> bool:
@@ -97,7 +70,7 @@ class Recorder:
     def note(self, key: str, value: Any) -> None:
         """Keep a JSON value gathered by Python code under `key`, redacted."""
         with self._lock:
-            self.facts[key] = redact(value)
+            self.facts[key] = evidence(value)
 
     def problem(self, part: str, sentence: str) -> None:
         """Say why a part of the collection broke off."""
@@ -121,16 +94,17 @@ class Recorder:
         """
         began = time.monotonic()
         record: Dict[str, Any] = {"argv": list(argv), "status": None}
-        status, out, err, error, truncated = _bounded(argv, timeout, stdin)
+        status, raw, said, error, truncated = _bounded(argv, timeout, stdin)
+        out, err = raw.decode("utf-8", "replace"), said.decode("utf-8", "replace")
         record.update(status=status, seconds=round(time.monotonic() - began, 2), truncated=truncated)
         if err.strip():
-            record["stderr"] = redact_text(err[:STDERR_LIMIT])
+            record["stderr"] = redact_text(err)[:STDERR_LIMIT]
         if error:
             record["error"] = error
-        text = redact_text(out)
+        text = text_without_values(redact_text(out))
         if parse == "json" and not error and not truncated:
             try:
-                record["json"] = redact(json.loads(out)) if out.strip() else None
+                record["json"] = evidence(json.loads(out)) if out.strip() else None
             except ValueError as problem:
                 record["error"] = error = "printed something that is not JSON: %s" % problem
         elif not truncated:
@@ -138,7 +112,7 @@ class Recorder:
         if keep:
             with self._lock:
                 self.commands[key] = record
-        return Result(status, text, error)
+        return Result(status, text, error, raw)
 
     def measure(self, key: str, argv: Sequence[str], action: Callable[[], Any]) -> Any:
         """Record under `key` the JSON value that `action` returns; None, and why, when it raises OSError or ValueError.
@@ -150,7 +124,7 @@ class Recorder:
         value = None
         try:
             value = action()
-            record.update(status=0, json=redact(value))
+            record.update(status=0, json=evidence(value))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             record["error"] = redact_text("%s" % problem)[:STDERR_LIMIT]
         record["seconds"] = round(time.monotonic() - began, 2)
@@ -167,7 +141,7 @@ class Recorder:
 
 def _bounded(
     argv: Sequence[str], timeout: float, stdin: Optional[str]
-) -> "tuple[Optional[int], str, str, Optional[str], bool]":
+) -> "tuple[Optional[int], bytes, bytes, Optional[str], bool]":
     environment = dict(
         os.environ,
         LC_ALL="C.UTF-8",
@@ -184,7 +158,7 @@ def _bounded(
             start_new_session=True,
         )
     except OSError as problem:
-        return None, "", "", "%s cannot be run here: %s" % (argv[0], problem.strerror), False
+        return None, b"", b"", "%s cannot be run here: %s" % (argv[0], problem.strerror), False
     chunks: Dict[str, List[bytes]] = {"out": [], "err": []}
     sizes = {"out": 0, "err": 0}
     over = threading.Event()
@@ -205,12 +179,9 @@ def _bounded(
     ]
     for reader in readers:
         reader.start()
-    if stdin is not None and process.stdin is not None:
-        try:
-            process.stdin.write(stdin.encode())
-            process.stdin.close()
-        except OSError:
-            pass
+    if stdin is not None:
+        # Beside the waiting: whoever does not read what it is given does not keep us past its time.
+        threading.Thread(target=_feed, args=(process, stdin.encode()), daemon=True).start()
     error = None
     try:
         process.wait(timeout)
@@ -220,9 +191,15 @@ def _bounded(
         process.wait()
     for reader in readers:
         reader.join(2)
-    out = b"".join(chunks["out"]).decode("utf-8", "replace")
-    err = b"".join(chunks["err"]).decode("utf-8", "replace")
+    out, err = b"".join(chunks["out"]), b"".join(chunks["err"])
     return (None if error or over.is_set() else process.returncode), out, err, error, over.is_set()
+
+
+def _feed(process: "subprocess.Popen[bytes]", given: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if process.stdin is not None:
+            process.stdin.write(given)
+            process.stdin.close()
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -14,9 +14,12 @@ from typing import Any, Dict, List, Optional
 
 from clawkeep.collector import docker, namespaces, proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files, foreign_json
+from clawkeep_host.agents import name_of
 
 GATE = "/usr/local/sbin/clawkeep-gate"
 CONFIG = "/etc/openclaw/openclaw.json"  # as the gateway's process sees it
+MOST_SETTINGS = 4 << 20  # bytes
 VARIABLE = "OPENCLAW_GATEWAY_TOKEN"
 PLACEHOLDERS = (
     "changeme",
@@ -41,7 +44,7 @@ def collect(rec: Recorder) -> None:
         rec.run("nginx-T", ["/usr/sbin/nginx", "-T", "-q"])
     if os.path.exists(GATE):
         rec.run("gate-report", [GATE, "report"], parse="json")
-    agents = [(one, port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
+    agents = [(one, port_of(one)) for one in docker.agents(rec)]
     rec.note("gateways", [gateway(one, port) for one, port in agents if port])
 
 
@@ -58,11 +61,7 @@ def masters() -> List[Dict[str, Any]]:
 
 def cmdline(pid: object) -> List[str]:
     """The arguments of a process; empty when it has gone."""
-    try:
-        with open("/proc/%s/cmdline" % pid, "rb") as file:
-            return file.read().decode("utf-8", "replace").replace("\0", " ").split()
-    except OSError:
-        return []
+    return (proc.read("/proc/%s/cmdline" % pid) or "").replace("\0", " ").split()
 
 
 def port_of(container: Dict[str, Any]) -> Optional[int]:
@@ -78,7 +77,7 @@ def gateway(container: Dict[str, Any], port: int) -> Dict[str, Any]:
     pid = int(container["State"]["Pid"])
     token = environment(container).get(VARIABLE, "")
     return {
-        "name": docker.name_of(container),
+        "name": name_of(container),
         "pid": pid,
         "settings": settings(pid),
         "strength": strength(token),
@@ -93,11 +92,15 @@ def environment(container: Dict[str, Any]) -> Dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def written_settings(pid: int) -> Any:
+    """The gateway's settings as its process reads them; raises OSError or ValueError."""
+    return foreign_json.loads(files.content_beneath("/proc/%d/root" % pid, CONFIG, MOST_SETTINGS).decode("utf-8"))
+
+
 def settings(pid: int) -> Dict[str, Any]:
     """The part of the gateway's settings that WEB is about; a secret in it is told by its kind alone."""
     try:
-        with open("/proc/%d/root%s" % (pid, CONFIG), encoding="utf-8") as file:
-            whole = json.load(file)
+        whole = written_settings(pid)
         section = whole.get("gateway") or {}
         auth = section.get("auth") or {}
         hooks = whole.get("hooks") or {}

@@ -167,7 +167,11 @@ class HostEvidence:
     def vantage(self, name: str) -> Document:
         """The document of a vantage (`inside`, `outside`, `neighbour`); raises `Unmeasured` when there is none."""
         if name not in self._documents:
-            raw = self.raw.get("inside") if name == "inside" else (self.raw.get("vantages") or {}).get(name)
+            others = self.raw.get("vantages")
+            if name == "inside":
+                raw = self.raw.get("inside")
+            else:
+                raw = others.get(name) if isinstance(others, Mapping) else None
             if raw is None:
                 raise Unmeasured(f"{self.name} was not measured from the {name} vantage")
             self._documents[name] = Document(name, raw)

@@ -3,12 +3,15 @@
 It is a vantage like any other: each host's evidence has a document `controller`, so that a replay judges INV-04 and
 LOG-09 by what was known when the host was measured.
 
-    facts: {"asked": time, "tiers": [group], "estate": entry | null, "schedule": {...} | null}
+    facts: {"asked": time, "measured": {"began": time, "ended": time}, "tiers": [group], "estate": entry | null,
+            "schedule": {...} | null}
 
-`estate` is the host's entry of estate.yml. `schedule` is null where the inventory has no control node; otherwise
-`{"node", "period", "established", "watch": {"looked", "complaints"}, "runs": [run]}`, with the last runs and the last
-complete one that measured this host: `{"name", "finished", "expected", "reached", "measured", "left_out", "signed",
-"trouble", "here"}`. `expected`, `reached` and `measured` count hosts, `here` says how far this one came.
+`asked` is when the run looked at what lies beside the inventory and at the schedule, `measured` from when to when this
+host was asked for its own document; both are times of this machine. `estate` is the host's entry of estate.yml.
+`schedule` is null where the inventory has no control node; otherwise `{"node", "period", "established", "watch":
+{"looked", "complaints"}, "runs": [run]}`, with the last runs and the last complete one that measured this host:
+`{"name", "finished", "expected", "reached", "measured", "left_out", "signed", "trouble", "here"}`. `expected`,
+`reached` and `measured` count hosts, `here` says how far this one came.
 """
 
 from __future__ import annotations
@@ -58,11 +61,12 @@ class Controller:
             problem = f"the schedule is not known: {why}"
         return cls(clock.now(), entries, schedule, problem)
 
-    def document(self, host: Host) -> dict[str, Any]:
-        """The document of one host."""
+    def document(self, host: Host, began: str, ended: str) -> dict[str, Any]:
+        """The document of one host, which was asked for its own from `began` to `ended`."""
         entry = self.estate.get(host.name)
         facts: dict[str, Any] = {
             "asked": self.asked,
+            "measured": {"began": began, "ended": ended},
             "tiers": [group for group in host.groups if group.startswith(tiers.PREFIX)],
             "estate": entry.told() if entry is not None else None,
         }
@@ -71,7 +75,7 @@ class Controller:
         return {
             "schema": SCHEMA,
             "started": self.asked,
-            "finished": self.asked,
+            "finished": ended,
             "commands": {},
             "facts": facts,
             "problems": {"schedule": self.problem} if self.problem else {},

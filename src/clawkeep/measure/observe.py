@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from clawkeep.base import clock
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.repo import Repo
 from clawkeep.evidence.document import SCHEMA, HostEvidence
@@ -41,20 +42,21 @@ def observe(
     controller = Controller.look(inventory, ways[node.name].ask if node is not None else None)
 
     def one(host: Host) -> Observation:
-        own = {VANTAGE: controller.document(host)}
-        return _host(host, inventory.site, ways[host.name], own, inside_only=inside_only, turns=turns)
+        return _host(host, inventory.site, ways[host.name], controller, inside_only=inside_only, turns=turns)
 
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(inventory.hosts))) as pool:
         return list(pool.map(one, inventory.hosts))
 
 
 def _host(
-    host: Host, site: Site, way: Connection, own: Mapping[str, Mapping[str, Any]], *, inside_only: bool, turns: bool
+    host: Host, site: Site, way: Connection, controller: Controller, *, inside_only: bool, turns: bool
 ) -> Observation:
+    began = clock.now()
     try:
         inside = way.collect({**parameters(host, site), "turns": turns and not inside_only})
     except TransportError as problem:
         return Observation(host, site, None, str(problem))
+    own = {VANTAGE: controller.document(host, began, clock.now())}
     vantages = {} if inside_only else _vantages(host, site, inside, way)
     raw = {"schema": SCHEMA, "host": host.name, "inside": inside, "vantages": {**vantages, **own}}
     return Observation(host, site, HostEvidence(host.name, raw))

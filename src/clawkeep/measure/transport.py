@@ -7,6 +7,7 @@ as a zip on standard input and runs from memory: nothing is left on the host.
 
 from __future__ import annotations
 
+import ast
 import configparser
 import io
 import json
@@ -35,6 +36,7 @@ HOST_LIMIT = 480
 ASK_LIMIT = 60  # seconds for one further command
 SSH_OPTIONS = "CLAWKEEP_SSH_OPTIONS"  # environment variable: ssh options that win over the inventory's
 SOURCES = Path(__file__).parents[2]
+HOST_PACKAGE = "clawkeep_host"
 CONNECT_LIMIT = 30  # seconds more for connection, authentication and start
 
 # Runs on the host. It announces itself before anything is sent (a shell's greeting comes earlier and is dropped, and a
@@ -188,8 +190,27 @@ def collector() -> bytes:
 
 
 def _travelling() -> list[Path]:
+    """The collector's modules, and those of the host programs that they import, at first or at second hand."""
     package = SOURCES / "clawkeep"
-    return [package / "__init__.py", *sorted((package / "collector").rglob("*.py"))]
+    found = {package / "__init__.py", *(package / "collector").rglob("*.py")}
+    left = list(found)
+    while left:
+        shared = _shared(left.pop()) - found
+        found |= shared
+        left += shared
+    return sorted(found)
+
+
+def _shared(path: Path) -> set[Path]:
+    """The modules of clawkeep_host that a module imports, with the packages that they are in."""
+    tree = ast.parse(path.read_bytes())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    parts = [name.split(".") for name in names if name.split(".")[0] == HOST_PACKAGE]
+    stems = {SOURCES.joinpath(*part[:length]) for part in parts for length in range(1, len(part) + 1)}
+    return {path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()}
 
 
 def connections(inventory: Inventory, config: Path) -> dict[str, Connection]:

@@ -21,7 +21,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "finished": report.finished,
         "exit_status": int(report.exit_status),
         "hosts": [
-            {"name": clean(h.name), "tier": clean(h.tier), "reached": h.reached, "message": clean(h.message)}
+            {
+                "name": clean(h.name),
+                "tier": clean(h.tier),
+                "reached": h.reached,
+                "message": clean(h.message),
+                "measured": clean(h.measured) or None,
+            }
             for h in report.hosts
         ],
         "results": [_result(result) for result in report.results],
@@ -102,6 +108,9 @@ def as_junit(report: Report) -> bytes:
             errors=str(kinds.count("error")),
             skipped=str(kinds.count("skipped")),
         )
+        if host.measured:
+            properties = ElementTree.SubElement(suite, "properties")
+            ElementTree.SubElement(properties, "property", name="measured", value=clean(host.measured))
         for result, kind in zip(results, kinds, strict=True):
             case = ElementTree.SubElement(
                 suite, "testcase", classname=clean(host.name), name=f"{result.control} {result.title}"

@@ -48,12 +48,13 @@ def _bounded(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _lines(report: Report, register: Mapping[str, Control]) -> Iterator[str]:
-    end = report.exit_status
+    end, when = report.exit_status, words.measured(report)
     reached = sum(host.reached for host in report.hosts)
     yield f"## {SIGNS[end]} Clawkeep: {words.headline(report)}"
     yield ""
     yield (
-        f"{reached} of {words.plural(len(report.hosts), 'host')} measured, {report.started} to {report.finished}; "
+        f"{reached} of {words.plural(len(report.hosts), 'host')} measured{f' {plain(when)}' if when else ''}; "
+        f"the run was from {plain(report.started)} to {plain(report.finished)}; "
         f"exit status {int(end)}: {MEANINGS[end]}. clawkeep {plain(report.version)}."
     )
     yield ""

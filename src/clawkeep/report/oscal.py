@@ -99,6 +99,7 @@ class _Results:
         for result in report.results:
             self.by_control[result.control].append(result)
         self.tool = _id("tool", report.version)
+        self.measured = {host.name: host.measured for host in report.hosts if host.measured}
 
     def whole(self) -> Object:
         """The result: who was looked at, what was seen, what follows."""
@@ -147,6 +148,7 @@ class _Results:
                     _property("host", host.name),
                     _property("tier", host.tier),
                     _property("reached", "yes" if host.reached else "no"),
+                    *([_property("measured", host.measured)] if host.measured else []),
                 ],
                 **({} if host.reached else {"remarks": _prose(host.message)}),
             }
@@ -180,7 +182,7 @@ class _Results:
             "types": ["finding"] if one.status in words.FINDINGS else ["control-objective"],
             "origins": [self._origin()],
             "subjects": [{"subject-uuid": _host(r.host), "type": "inventory-item"} for r in group],
-            "collected": self.report.finished,
+            "collected": self._collected(group),
         }
         if len(group) == 1 and one.evidence:
             told["relevant-evidence"] = [_evidence(cited) for cited in one.evidence]
@@ -189,6 +191,10 @@ class _Results:
                 {"href": f"#{_id(self.run, 'report')}", "description": "The evidence of each host is in the report."}
             ]
         return told
+
+    def _collected(self, group: Sequence[Result]) -> str:
+        """When the oldest evidence of it was collected; the end of the run where nobody noted that."""
+        return min((self.measured[r.host] for r in group if r.host in self.measured), default=self.report.finished)
 
     def _observed(self, group: Sequence[Result]) -> str:
         return _id(self.run, "observation", group[0].control, group[0].status.value, group[0].host)

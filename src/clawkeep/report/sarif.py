@@ -36,6 +36,7 @@ def as_sarif(report: Report, register: Mapping[str, Control]) -> bytes:
     """One run with its rules and results, as UTF-8 JSON."""
     told = words.most_urgent_first(report.results, TOLD)
     rules = _rules(told, register)
+    measured = {host.name: host.measured for host in report.hosts}
     index = {rule["id"]: position for position, rule in enumerate(rules)}
     run = {
         "tool": {"driver": {"name": "Clawkeep", "version": clean(report.version), "rules": rules}},
@@ -43,7 +44,7 @@ def as_sarif(report: Report, register: Mapping[str, Control]) -> bytes:
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The root of the Clawkeep checkout."}}},
         "invocations": [_invocation(report)],
-        "results": [_result(result, index[result.control]) for result in told],
+        "results": [_result(result, index[result.control], measured.get(result.host, "")) for result in told],
         "properties": {
             "counts": {status.value: count for status, count in report.counts.items()},
             "planned": list(map(clean, report.planned)),
@@ -99,7 +100,7 @@ def _stray(result: Result) -> dict[str, Any]:
     }
 
 
-def _result(result: Result, rule: int) -> dict[str, Any]:
+def _result(result: Result, rule: int, measured: str) -> dict[str, Any]:
     identity = fingerprint(result.control, result.host)
     told: dict[str, Any] = {
         "ruleId": result.control,
@@ -128,6 +129,7 @@ def _result(result: Result, rule: int) -> dict[str, Any]:
             "severity": result.severity,
             "host": clean(result.host),
             "tier": clean(result.tier),
+            **({"measured": clean(measured)} if measured else {}),
             "remedy": clean(result.remedy),
             "evidence": [{"source": clean(cited.source), "digest": clean(cited.digest)} for cited in result.evidence],
         },

@@ -14,7 +14,7 @@ from clawkeep.verify.report import Report, Result
 COLUMNS = (
     *("control", "title", "severity", "host", "tier", "status", "message", "remedy", "evidence"),
     *("waiver_scope", "waiver_reason", "waiver_owner", "waiver_approved_by", "waiver_ticket"),
-    *("waiver_expires", "waiver_days_left"),
+    *("waiver_expires", "waiver_days_left", "measured"),
 )
 PLANNED = "planned"  # in the column of statuses, for a control that nothing proves yet; such a row has no host
 LEFT_OUT = "left_out"
@@ -29,8 +29,9 @@ def as_csv(report: Report, register: Mapping[str, Control]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
+    measured = {host.name: host.measured for host in report.hosts}
     for result in report.results:
-        writer.writerow(_row(result))
+        writer.writerow([*_row(result), inert(measured.get(result.host, ""))])
     for names, status in ((report.planned, PLANNED), (report.left_out, LEFT_OUT)):
         for name in names:
             control = register.get(name)

@@ -44,6 +44,8 @@ def show(report: Report, console: Console, folder: Path | None = None) -> None:
     """Print the summary; `folder` is where the full report was written."""
     for host in report.hosts:
         heading = Text.assemble((clean(host.name), "bold"), f"  {host.tier}")
+        if host.measured:
+            heading.append(f"  measured {clean(host.measured)}", style="dim")
         if not host.reached:
             console.print(heading, Text(f"not measured: {clean(host.message)}", style="bold yellow"))
             continue

@@ -89,6 +89,16 @@ def rests_on(bundle: Bundle) -> str:
     return f"{kept}: {bundle.problem}" if bundle.problem else kept
 
 
+def measured(report: Report) -> str:
+    """When the hosts were measured: `at TIME`, `from TIME to TIME`, or that nobody noted it; empty when none was."""
+    if not any(host.reached for host in report.hosts):
+        return ""
+    times = sorted({host.measured for host in report.hosts if host.measured})
+    if not times:
+        return "at a time that nobody noted"
+    return f"from {times[0]} to {times[-1]}" if len(times) > 1 else f"at {times[0]}"
+
+
 def page_uri(control: str) -> str:
     """The control's page as a URI relative to the root of the checkout."""
     return f"docs/controls/{quote(control, safe='')}.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,9 @@ from dataclasses import replace
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.repo import Repo
 from clawkeep.base.verdict import Status
+from clawkeep.collector.programs import KEY
 from clawkeep.evidence import store
+from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.observation import Observation
 from clawkeep.register import tiers
 from clawkeep.sabotage.difference import Operation, difference
@@ -38,7 +41,16 @@ def recorded(checkout: Repo, tier: str) -> Observation:
     observations = store.load(folder, tiers.load(checkout.tiers))
     if len(observations) != 1 or not observations[0].reached:
         raise ClawkeepError(f"{folder} must hold the evidence of exactly one host that was reached")
-    return observations[0]
+    return _without_programs(observations[0])
+
+
+def _without_programs(observed: Observation) -> Observation:
+    """Leave out which host programs were installed: a later checkout installs others, and would find these too old."""
+    if observed.evidence is None:
+        return observed
+    raw = copy.deepcopy(dict(observed.evidence.raw))
+    raw["inside"]["facts"].pop(KEY, None)
+    return replace(observed, evidence=HostEvidence(observed.evidence.name, raw))
 
 
 def smallest(

@@ -29,8 +29,8 @@ def approved(tier: Tier, site: Site) -> tuple[EgressDomain, ...]:
     return (*(EgressDomain.model_validate(one) for one in tier["egress_allowed_domains"]), *site.egress_domains)
 
 
-def objections(entries: Iterable[EgressDomain], today: datetime.date) -> list[str]:
-    """Sentences about entries that name no single host, that nobody answers for, or whose review has lapsed."""
+def objections(entries: Iterable[EgressDomain], day: datetime.date) -> list[str]:
+    """Sentences about entries that name no single host, that nobody answers for, or with a lapsed review on `day`."""
     found = []
     for one in entries:
         shown = f"the approval of {one.name}:{one.port}"
@@ -42,6 +42,6 @@ def objections(entries: Iterable[EgressDomain], today: datetime.date) -> list[st
             found.append(f"{shown} is for another port than {TLS}")
         if not one.reason.strip() or not one.owner.strip():
             found.append(f"{shown} has no reason or no owner")
-        if one.review < today:
-            found.append(f"{shown} was to be looked at again by {one.review}")
+        if one.review < day:
+            found.append(f"{shown} was to be looked at again by {one.review}; the host was measured on {day}")
     return found

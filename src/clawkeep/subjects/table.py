@@ -26,6 +26,7 @@ from clawkeep.subjects.host.audit import Audit
 from clawkeep.subjects.host.clock import Clock
 from clawkeep.subjects.host.emergency import Emergency
 from clawkeep.subjects.host.host_egress import HostEgress
+from clawkeep.subjects.host.host_programs import HostPrograms
 from clawkeep.subjects.host.instance import Instance
 from clawkeep.subjects.host.kernel import Kernel
 from clawkeep.subjects.host.killplan import KillPlan
@@ -35,6 +36,7 @@ from clawkeep.subjects.logs.agent_records import AgentRecords
 from clawkeep.subjects.logs.log_agent import LogAgent
 from clawkeep.subjects.logs.log_store import LogStore
 from clawkeep.subjects.logs.logs import Logs
+from clawkeep.subjects.measurement import Measurement
 from clawkeep.subjects.network.agent_paths import AgentPaths
 from clawkeep.subjects.network.bypass import Bypass
 from clawkeep.subjects.network.changes import FirewallChanges
@@ -71,6 +73,7 @@ SUBJECTS: dict[str, type] = {
     "gateways": Gateways,
     "host_egress": HostEgress,
     "host_metadata": HostMetadata,
+    "host_programs": HostPrograms,
     "instance": Instance,
     "kernel": Kernel,
     "kill_plan": KillPlan,
@@ -78,6 +81,7 @@ SUBJECTS: dict[str, type] = {
     "log_agent": LogAgent,
     "log_store": LogStore,
     "logs": Logs,
+    "measurement": Measurement,
     "mounts": Mounts,
     "neighbour": Neighbour,
     "outside": Outside,

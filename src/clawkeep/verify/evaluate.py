@@ -7,7 +7,6 @@ bundle, a unit test hands in worlds of its own making. It may be called from ins
 from __future__ import annotations
 
 import contextlib
-import datetime
 import importlib.metadata
 import io
 import os
@@ -19,13 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep.base import repo
+from clawkeep.base import clock, repo
 from clawkeep.base.errors import ClawkeepError
-from clawkeep.base.verdict import Question, Status
+from clawkeep.base.verdict import Question, Status, Unmeasured
 from clawkeep.evidence.document import digest
 from clawkeep.evidence.observation import Observation
 from clawkeep.register import register
 from clawkeep.register.register import Control, Proof
+from clawkeep.subjects.measurement import Measurement
 from clawkeep.verify import attestations, waivers
 from clawkeep.verify.exceptions import Files, Papers
 from clawkeep.verify.plugin import INSIDE, MODEL, Evaluation, Outcome
@@ -59,16 +59,6 @@ class Selection:
 EVERYTHING = Selection()
 
 
-def now() -> str:
-    """The time as RFC 3339 in UTC."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def today(started: str) -> datetime.date:
-    """The day (UTC) of a time as `now` tells it: by it papers are judged."""
-    return datetime.date.fromisoformat(started[:10])
-
-
 def evaluate(
     observations: Sequence[Observation],
     selection: Selection = EVERYTHING,
@@ -79,10 +69,11 @@ def evaluate(
 ) -> Report:
     """Judge every selected control on every observed host, then let attestations answer and waivers excuse.
 
-    `papers` must have been reviewed against these very hosts.
+    `papers` must have been reviewed against these very hosts. `started` is when the judging began (now, if not given):
+    it decides which waivers and attestations are in force, and nothing else. A host is judged by when it was measured.
     Raises ClawkeepError when there is no host, no such control, or nothing to run: those are never an empty report.
     """
-    began = started or now()
+    began = started or clock.now()  # noqa: TID251 - when somebody judges: waivers stand or not on that day
     checkout = checkout or repo.find()
     if not observations:
         raise ClawkeepError("no host was given: nothing was verified")
@@ -94,21 +85,30 @@ def evaluate(
     judged = [control for control in chosen.values() if control.id not in left_out]
     if not judged:
         raise ClawkeepError("every selected control needs a vantage that was not asked for: nothing was verified")
-    papers = papers or Files().review(everything, [o.host for o in observations], observations[0].site, today(began))
+    hosts = [observation.host for observation in observations]
+    papers = papers or Files().review(everything, hosts, observations[0].site, clock.day(began))
     answers = _Answers(papers)
     results = tuple(_results(judged, observations, evaluation, answers))
     applied = waivers.apply(results, papers.waivers, papers.hosts, papers.today, evaluation.left_out.keys())
     return Report(
         version=importlib.metadata.version("clawkeep"),
         started=began,
-        finished=now(),
-        hosts=tuple(HostRow(o.host.name, o.host.tier.name, o.reached, o.message) for o in observations),
+        finished=clock.now(),  # noqa: TID251 - told, and judged by nobody
+        hosts=tuple(_row(observation) for observation in observations),
         results=applied.results,
         planned=tuple(control.id for control in everything.values() if control.proof is Proof.PLANNED),
         left_out=left_out,
         warnings=(*applied.warnings, *answers.warnings),
         objections=(*papers.objections, *applied.objections),
     )
+
+
+def _row(observation: Observation) -> HostRow:
+    host, measured = observation.host, ""
+    if observation.evidence is not None:
+        with contextlib.suppress(Unmeasured):
+            measured = clock.written(observation.evidence.subject(Measurement).began)
+    return HostRow(host.name, host.tier.name, observation.reached, observation.message, measured)
 
 
 def select(controls: Mapping[str, Control], wanted: Iterable[str]) -> dict[str, Control]:

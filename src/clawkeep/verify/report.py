@@ -27,12 +27,16 @@ PRECEDENCE = (Exit.WAIVERS, Exit.UNMEASURED, Exit.RED, Exit.DRIFT, Exit.GREEN)
 
 @dataclass(frozen=True)
 class HostRow:
-    """A host that was expected; `message` says why it was not reached."""
+    """A host that was expected; `message` says why it was not reached.
+
+    `measured` is when it was, by the clock of the machine that asked it (RFC 3339 in UTC); empty when nobody noted it.
+    """
 
     name: str
     tier: str
     reached: bool
     message: str = ""
+    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ class Result:
 class Report:
     """A whole run. `left_out` are controls whose every test needs a vantage that was not asked for: not passed.
 
-    `planned` are controls of the register that have no proof yet; `started` and `finished` are RFC 3339 in UTC.
+    `planned` are controls of the register that have no proof yet; `started` and `finished` are RFC 3339 in UTC, and of
+    the run: recorded evidence was measured long before, as its hosts' rows tell.
     `warnings` are sentences that change no status, such as a waiver about to expire; `objections` are sentences about
     waivers and attestations that are not in order. `drift` is None where no baseline was given, `bundle` where the
     evidence was not kept.

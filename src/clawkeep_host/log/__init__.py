@@ -1,1 +1,3 @@
-"""Records on their way: read from their sources, made safe, sent, received, watched and sealed."""
+"""The log agent's programs on a host, and the log store's: read, redact, send; raise alerts and sign the digest."""
+
+from __future__ import annotations

@@ -5,6 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from clawkeep.site.inventory import Site
+from clawkeep.subjects.host.host_programs import HostPrograms
 from clawkeep.subjects.host.killplan import KillPlan
 
 pytestmark = pytest.mark.control("BGL-05")
@@ -38,3 +39,11 @@ def test_the_plan_names_the_tokens_to_revoke(kill_plan: KillPlan) -> None:
 
 def test_the_tools_are_roots_alone(kill_plan: KillPlan) -> None:
     assert kill_plan.tampered_tools() == []
+
+
+def test_the_programs_are_those_that_were_tested(host_programs: HostPrograms) -> None:
+    assert host_programs.others() == []
+
+
+def test_only_root_can_change_the_programs(host_programs: HostPrograms) -> None:
+    assert host_programs.changeable() == []

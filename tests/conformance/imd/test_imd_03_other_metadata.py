@@ -9,22 +9,12 @@ from clawkeep.register.tiers import Tier
 from clawkeep.subjects.network.agent_paths import AgentPaths
 from clawkeep.subjects.network.bypass import Bypass
 from clawkeep.subjects.network.reach import Reach
+from clawkeep_host.addresses import PLATFORM, metadata_networks
 
 pytestmark = pytest.mark.control("IMD-03")
 
-# All of the link-local block, not one address of it: container and pod services sit elsewhere in it. Then Alibaba,
-# Oracle, Azure's wire server, and the IPv6 addresses of the instance and pod services.
-ENDPOINTS = tuple(
-    ip_network(text)
-    for text in (
-        "169.254.0.0/16",
-        "100.100.100.200/32",
-        "192.0.0.192/32",
-        "168.63.129.16/32",
-        "fd00:ec2::254/128",
-        "fd00:ec2::23/128",
-    )
-)
+# All of the link-local block, not one address of it: container and pod services sit elsewhere in it.
+ENDPOINTS = tuple(ip_network(text) for text in (*metadata_networks(), *PLATFORM))
 
 
 def test_no_other_endpoint_or_spelling_answers(reach: Reach) -> None:

@@ -5,14 +5,15 @@ import pytest
 from clawkeep.register.tiers import Tier
 from clawkeep.site.inventory import Site
 from clawkeep.subjects.network.firewall import Firewall
-from clawkeep.subjects.network.openings import INTERFACES, VPN, Declared, agents_services, declared
+from clawkeep.subjects.network.openings import INTERFACES, Declared, agents_services, declared
 from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep_host.addresses import VPN_INTERFACE
 
 pytestmark = pytest.mark.control("NET-06")
 
 
 def expected(tier: Tier, site: Site) -> Declared:
-    vpn = INTERFACES.get(tier["vpn_provider"], VPN)
+    vpn = INTERFACES.get(tier["vpn_provider"], VPN_INTERFACE)
     services = agents_services(tier["egress_mode"])
     return declared(tier["firewall_ingress"], site.admin_networks, site.management_interface, vpn, services)
 

@@ -5,9 +5,10 @@ import pytest
 from clawkeep.register.tiers import Tier
 from clawkeep.site.inventory import Site
 from clawkeep.subjects.entry.colleague import Colleague
-from clawkeep.subjects.network.openings import INTERFACES, PEOPLE, VPN, declared
+from clawkeep.subjects.network.openings import INTERFACES, PEOPLE, declared
 from clawkeep.subjects.network.outside import Outside
 from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep_host.addresses import VPN_INTERFACE
 
 pytestmark = pytest.mark.control("VPN-01")
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.control("VPN-01")
 @pytest.fixture(name="vpn")
 def _vpn(tier: Tier) -> str:
     """The interface of the tier's VPN."""
-    return INTERFACES.get(tier["vpn_provider"], VPN)
+    return INTERFACES.get(tier["vpn_provider"], VPN_INTERFACE)
 
 
 def test_the_tier_has_a_vpn(ruleset: Ruleset, tier: Tier, vpn: str) -> None:

@@ -7,7 +7,7 @@ from clawkeep.register.tiers import Tier
 from clawkeep.site.inventory import Site
 from clawkeep.subjects.entry.colleague import Colleague
 from clawkeep.subjects.entry.wireguard import Wireguard
-from clawkeep.subjects.network.openings import VPN
+from clawkeep_host.addresses import VPN_INTERFACE
 
 pytestmark = pytest.mark.control("VPN-02")
 
@@ -20,7 +20,7 @@ def _where_wireguard_is_the_vpn(tier: Tier) -> None:
 
 def test_one_interface_listens_at_the_declared_port(wireguard: Wireguard, tier: Tier) -> None:
     ports = [entry["port"] for entry in tier["firewall_ingress"] if entry["proto"] == "udp"]
-    assert wireguard.missing(VPN, ports[0]) == []
+    assert wireguard.missing(VPN_INTERFACE, ports[0]) == []
 
 
 def test_the_running_peers_are_the_declared_ones(wireguard: Wireguard, site: Site) -> None:

@@ -5,6 +5,7 @@ import pytest
 from clawkeep.base.verdict import NotApplicable
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.register.tiers import Tier
+from clawkeep.site.inventory import Site
 from clawkeep.subjects.entry.web import Gateways, Web
 
 pytestmark = pytest.mark.control("WEB-04")
@@ -19,17 +20,21 @@ def test_a_burst_of_wrong_tokens_is_refused_and_others_are_served(gateways: Gate
 
 
 @pytest.mark.vantage("web")
-@pytest.mark.vantage("web")
 def test_a_burst_of_wrong_logins_is_refused_and_others_are_asked(evidence: HostEvidence, tier: Tier) -> None:
     if not tier["web_enabled"]:
         raise NotApplicable("the tier has no login page")
-    assert evidence.subject(Web).unthrottled() == []
+    assert evidence.subject(Web).unthrottled(tier["web_login_rate"]["attempts"]) == []
 
 
 @pytest.mark.vantage("web")
-def test_the_gate_has_the_tiers_limits(evidence: HostEvidence, tier: Tier) -> None:
+def test_the_gate_counts_and_locks_as_the_tier_says(evidence: HostEvidence, tier: Tier, site: Site) -> None:
     if not tier["web_enabled"]:
-        raise NotApplicable("the tier has no login page")
-    rate = tier["web_login_rate"]
-    web = evidence.subject(Web)
-    assert web.patient_gate(rate["attempts"], rate["per_seconds"], rate["lockout_seconds"]) == []
+        raise NotApplicable("the tier has no session gate")
+    assert evidence.subject(Web).lenient_gate(tier["web_login_rate"], site.web_addresses) == []
+
+
+@pytest.mark.vantage("web")
+def test_nginx_limits_every_request_and_logins_more(evidence: HostEvidence, tier: Tier, site: Site) -> None:
+    if not tier["web_enabled"]:
+        raise NotApplicable("the tier has no browser entry")
+    assert evidence.subject(Web).unlimited(tier["web_login_rate"], site.web_addresses) == []

@@ -20,6 +20,8 @@ from .worlds import STATE, VOLUMES, WORKSPACE, container, entry, mount, occupied
 
 Document = dict[str, Any]
 FULL = "000001ffffffffff"
+TMP = "/tmp rw,nosuid,nodev"  # noqa: S108
+RUNS_FROM_TMP = ("execute", "/tmp", "0", "0")  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def row(*fields: str, instead: tuple[str, ...] = ()) -> Callable[[Document], obj
     return change
 
 
+def without(kind: str) -> Callable[[Document], object]:
+    """No row of the probe of this kind."""
+
+    def change(document: Document) -> None:
+        probe = facts(document)["inside-probe"]["openclaw"]
+        probe["rows"] = [one for one in probe["rows"] if one[0] != kind]
+
+    return change
+
+
+def behind_the_last(document: Document) -> None:
+    """A row behind the probe's last one."""
+    facts(document)["inside-probe"]["openclaw"]["rows"].append(["writable", "/late"])
+
+
 def table(old: str, new: str) -> Callable[[Document], object]:
     """A change of text in the kernel's mount table of the gateway; `old` is empty to add a line."""
 
@@ -97,7 +114,9 @@ def other(name: str, *mounts: Document, running: bool = True, **config: Any) -> 
         for item in mounts:
             known.setdefault(item["Source"], source(item["Source"]))
         if running:
-            facts(document)["container-processes"][name] = occupied(process(900, first=3000, label="unconfined"))
+            facts(document)["container-processes"][name] = occupied(
+                process(900, first=3000, name="metrics", label="unconfined")
+            )
             facts(document)["container-mountinfo"][name] = [
                 f"400 300 254:0 {known[item['Source']]['real']} {item['Destination']} rw - ext4 /dev/vda rw"
                 for item in mounts
@@ -207,7 +226,7 @@ WORLDS = {
         "/home/node",
     ),
     "runs-from-tmp": world(
-        both(table("/tmp rw,nosuid,nodev,noexec", "/tmp rw,nosuid,nodev"), row("execute", "/tmp", "0", "0")),  # noqa: S108
+        both(table(f"{TMP},noexec", TMP), row(*RUNS_FROM_TMP, instead=RUNS_FROM_TMP[:2])),
         "CTR-03",
         "without noexec",
     ),
@@ -386,6 +405,11 @@ WORLDS = {
     "around-docker": world(other("a", mount("bind", "/var/lib", "/x")), "CTR-09 MNT-02", "contains /var/lib/docker"),
     "whole-host": world(other("a", mount("bind", "/", "/host", rw=False)), "CTR-09 MNT-01 MNT-02", "is /"),
     "user-keys": world(other("a", mount("bind", "/srv/ada/.ssh", "/x", rw=False)), "CTR-09 MNT-02", "lies in a .ssh"),
+    "keys-far-below": world(
+        both(behind("/srv/x", "/srv/x", "directory", "b/ada/.ssh"), other("a", mount("bind", "/srv/x", "/x"))),
+        "CTR-09 MNT-02",
+        "b/ada/.ssh in /srv/x",
+    ),
     "holds-keys": world(
         both(behind("/srv/ada", "/srv/ada", "directory", ".ssh"), other("a", mount("bind", "/srv/ada", "/x"))),
         "CTR-09 MNT-02",
@@ -497,13 +521,57 @@ def test_the_message_says_what_is_wrong(found: Any, name: str) -> None:
     assert WORLDS[name].words in said
 
 
+# A row that the probe would not have given: whoever wrote it would be believed in everything else, too.
+OF_THE_PROBE = frozenset("CTR-01 CTR-02 CTR-03 CTR-05 MNT-01 MNT-02 MNT-04".split())  # noqa: SIM905
+FORGED: dict[str, tuple[Callable[[Document], object], str]] = {
+    "second-refusal": (row("try", "keyctl", "1"), "it tells of try keyctl twice"),
+    "second-success": (row("try", "tcp", "0"), "it tells of try tcp twice"),
+    "second-identity": (row("identity", "0", "0", "0 0", "0 0"), "it tells of identity twice"),
+    "second-port": (row("engine-port", "172.30.0.1", "2375", "111"), "it tells of engine-port 172.30.0.1 2375 twice"),
+    "second-end": (row("done"), "it tells of done twice"),
+    "unknown-kind": (row("verdict", "good"), "it has no rows 'verdict'"),
+    "no-kind": (row(""), "it has no rows ''"),
+    "behind-the-last": (behind_the_last, "there is a row writable behind its last one"),
+    "seen-by-the-collector": (
+        lambda d: facts(d)["inside-probe"]["openclaw"].update(
+            rows=[], error="it was traced", tampering=["it is traced"]
+        ),
+        "openclaw: it is traced",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def forged() -> dict[str, dict[str, Any]]:
+    return worlds.judged({name: change for name, (change, _) in FORGED.items()})
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_whoever_interferes_with_the_probe_turns_red_all_that_rests_on_it(forged: Any, name: str) -> None:
+    red = {c: r for c, r in forged[name].items() if r.status is Status.FAIL}
+    assert set(red) == OF_THE_PROBE
+    for result in red.values():
+        said = " ".join([result.message, *(str(one.excerpt) for one in result.evidence)])
+        assert "a process of the agent interfered with the probe in container openclaw" in said
+        assert FORGED[name][1] in said
+
+
 BLIND = {  # what takes a control experiment away: no refusal counts any more
     "tcp-dead": (row("try", "tcp", "101", instead=("try", "tcp")), "CTR-02 MNT-01"),
     "calls-dead": (row("try", "getpid", "38", instead=("try", "getpid")), "CTR-05"),
-    "no-walk": (row("x", instead=("walk",)), "CTR-03"),
-    "no-scratch": (row("x", instead=("execute",)), "CTR-03"),
-    "probe-cut": (row("x", instead=("done",)), "CTR-03 MNT-01 MNT-02"),
-    "no-canary": (row("x", instead=("canary",)), "MNT-02"),
+    "no-walk": (without("walk"), "CTR-03"),
+    "no-scratch": (without("execute"), "CTR-03"),
+    "probe-cut": (without("done"), "CTR-03 MNT-01 MNT-02"),
+    "no-canary": (without("canary"), "MNT-02"),
+    "disk-full": (row("refused", "28", "1"), "CTR-03"),
+    "script-not-written": (row("execute", "/tmp", "28", "1", instead=("execute", "/tmp")), "CTR-03"),  # noqa: S108
+    "script-held-open": (row("execute", "/tmp", "26", "0", instead=("execute", "/tmp")), "CTR-03"),  # noqa: S108
+    "script-empty": (row("execute", "/tmp", "8", "0", instead=("execute", "/tmp")), "CTR-03"),  # noqa: S108
+    "socket-full": (row("socket", "/run/docker.sock", "11", ""), "MNT-01"),
+    "no-descriptors": (
+        row("engine-port", "172.30.0.1", "2375", "24", instead=("engine-port", "172.30.0.1", "2375")),
+        "MNT-01",
+    ),
     "engine-silent": (
         lambda d: facts(d)["engine-access"]["sockets"]["/run/docker.sock"].update(root="ECONNREFUSED"),
         "MNT-01",
@@ -521,6 +589,10 @@ BLIND = {  # what takes a control experiment away: no refusal counts any more
     "no-processes": (
         lambda d: facts(d)["container-processes"]["openclaw"].update(processes=[]),
         "CTR-01 CTR-02 CTR-04 CTR-05 CTR-06 CTR-07 CTR-09",
+    ),
+    "source-cut": (
+        lambda d: facts(d)["mount-sources"]["/etc/clawkeep/openclaw/openclaw.json"].update(complete=False),
+        "MNT-02",
     ),
     "tree-cut": (lambda d: facts(d)["state-trees"][0].update(complete=False), "MNT-04"),
     "service-refused": (lambda d: facts(d)["state-reads"][0].update(got="EACCES"), "MNT-04"),

@@ -23,23 +23,26 @@ def test_a_good_entry_stands_until_its_day() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "said"),
     [
-        {"name": ".com"},
-        {"name": "com"},
-        {"name": "*.model.example"},
-        {"name": ".model.example"},
-        {"name": "API.model.example"},
-        {"name": "api.model.example."},
-        {"name": "192.0.2.1"},
-        {"name": "github.io"},
-        {"name": "co.uk"},
-        {"port": 22},
-        {"reason": " "},
-        {"owner": ""},
-        {"review": "2026-11-21"},
+        ({"name": ".com"}, ".com:443 names no single host in lower case"),
+        ({"name": "com"}, "com:443 names no single host in lower case"),
+        ({"name": "*.model.example"}, "*.model.example:443 names no single host in lower case"),
+        ({"name": ".model.example"}, ".model.example:443 names no single host in lower case"),
+        ({"name": "API.model.example"}, "API.model.example:443 names no single host in lower case"),
+        ({"name": "api.model.example."}, "api.model.example.:443 names no single host in lower case"),
+        ({"name": "192.0.2.1"}, "192.0.2.1:443 names no single host in lower case"),
+        ({"name": "github.io"}, "github.io:443 is a name that anybody can rent a place below"),
+        ({"name": "co.uk"}, "co.uk:443 is a name that anybody can rent a place below"),
+        ({"port": 22}, "api.model.example:22 is for another port than 443"),
+        ({"reason": " "}, "api.model.example:443 has no reason or no owner"),
+        ({"owner": ""}, "api.model.example:443 has no reason or no owner"),
+        (
+            {"review": "2026-11-21"},
+            "api.model.example:443 was to be looked at again by 2026-11-21; the host was measured on 2026-11-22",
+        ),
     ],
     ids=str,
 )
-def test_others_are_told(changes: dict[str, Any]) -> None:
-    assert told(**changes)
+def test_others_are_told(changes: dict[str, Any], said: str) -> None:
+    assert told(**changes) == [f"the approval of {said}"]

@@ -67,15 +67,18 @@ def test_each_case_that_gets_through_is_told(case: Any) -> None:
 
 
 def test_a_target_that_the_proxy_tried_is_told_though_it_failed() -> None:
-    assert bypass(ending("unlisted", status=503)).passed("EGR-02")
+    (sentence,) = bypass(ending("unlisted", status=503)).passed("EGR-02")
+    assert sentence.endswith("forbidden.example:443: status 503")
 
 
 def test_a_name_that_exists_without_a_record_is_told() -> None:
-    assert bypass(ending("name-txt", status=0, records=0)).passed("EGR-04")
+    (sentence,) = bypass(ending("name-txt", status=0, records=0)).passed("EGR-04")
+    assert sentence.endswith("name-txt, an unlisted name, its text: forbidden.example at 127.0.0.11: answered")
 
 
 def test_a_reset_from_beyond_is_told() -> None:
-    assert bypass(ending("direct-https-v4", outcome="refused")).passed("EGR-01")
+    (sentence,) = bypass(ending("direct-https-v4", outcome="refused")).passed("EGR-01")
+    assert sentence.endswith("198.51.100.20:443: refused")
 
 
 def undeclared(case: str) -> Change:
@@ -118,28 +121,28 @@ def no_attempts(own: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "change"),
+    ("control", "change", "why"),
     [
-        ("EGR-01", no_peer),
-        ("EGR-01", no_counter),
-        ("EGR-01", little_counted),
-        ("EGR-01", nothing_sent),
-        ("EGR-01", proxy_down),
-        ("EGR-01", undeclared("direct-https-v6")),
-        ("EGR-02", proxy_down),
-        ("EGR-02", no_attempts),
-        ("EGR-02", ending("unlisted", status=0)),
-        ("EGR-02", ending("unlisted", outcome="error")),
-        ("EGR-03", ending("sni-other", outcome="error", status=0)),
-        ("EGR-03", ending("sni-other", status=500)),
-        ("EGR-04", resolver_down),
-        ("EGR-04", ending("name-a", outcome="silent")),
-        ("EGR-04", undeclared("dns-https")),
-        ("IMD-03", proxy_down),
+        ("EGR-01", no_peer, "the host itself gets no answer either from 198.51.100.30:443"),
+        ("EGR-01", no_counter, "the firewall has no counter egress_forward_drop"),
+        ("EGR-01", little_counted, "19 packets got no answer, yet egress_forward_drop grew by 0"),
+        ("EGR-01", nothing_sent, "not one packet past the proxy left the container"),
+        ("EGR-01", proxy_down, "reaches no approved name through the proxy"),
+        ("EGR-01", undeclared("direct-https-v6"), "declares no target for direct-https-v6"),
+        ("EGR-02", proxy_down, "reaches no approved name through the proxy"),
+        ("EGR-02", no_attempts, "did not try approved-plain, unlisted, unlisted-plain"),
+        ("EGR-02", ending("unlisted", status=0), "not clear what refused unlisted, .*: answered"),
+        ("EGR-02", ending("unlisted", outcome="error"), "not clear what refused unlisted, .*: status 403"),
+        ("EGR-03", ending("sni-other", outcome="error", status=0), "not clear what refused sni-other, .*: error"),
+        ("EGR-03", ending("sni-other", status=500), "not clear what refused sni-other, .*: status 500"),
+        ("EGR-04", resolver_down, "not every name server answers for the approved name"),
+        ("EGR-04", ending("name-a", outcome="silent"), "not clear what refused name-a"),
+        ("EGR-04", undeclared("dns-https"), "declares no target for dns-https"),
+        ("IMD-03", proxy_down, "reaches no approved name through the proxy"),
     ],
 )
-def test_a_refusal_without_its_experiment_is_unmeasured(control: str, change: Change) -> None:
-    with pytest.raises(Unmeasured):
+def test_a_refusal_without_its_experiment_is_unmeasured(control: str, change: Change, why: str) -> None:
+    with pytest.raises(Unmeasured, match=why):
         bypass(change).passed(control)
 
 
@@ -165,11 +168,14 @@ def test_a_container_in_the_hosts_network_is_a_violation() -> None:
     def change(own: dict[str, Any]) -> None:
         own["facts"]["bypass"]["containers"] = [{"name": "openclaw", "host_network": True}]
 
-    assert bypass(change).passed("EGR-01")
+    (sentence,) = bypass(change).passed("EGR-01")
+    assert "openclaw" in sentence
+    assert "the host's network" in sentence
 
 
 def test_an_approved_name_that_does_not_pass_is_told() -> None:
-    assert bypass(proxy_down).unreachable()
+    (sentence,) = bypass(proxy_down).unreachable()
+    assert sentence.endswith("the approved api.model.example:443 does not pass the proxy: status 0")
 
 
 def test_spellings() -> None:

@@ -62,48 +62,77 @@ def test_what_the_role_renders_is_what_was_proved(files: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "first"),
     [
-        ("http_access deny !tunnel", "http_access allow approved"),
-        ("http_access deny !tls_port", "http_access allow approved"),
-        ("http_access deny refused", "http_access deny manager"),
-        ("acl tls_port port 443", "acl tls_port port 443 22"),
-        ("acl tunnel method CONNECT", "acl tunnel method CONNECT GET"),
-        ("ssl_bump peek hello", "ssl_bump splice all"),
-        ("ssl_bump terminate all", "ssl_bump splice all"),
-        ("--client-requested allowed.example", "--client-requested forbidden.example"),
-        ("acl approved dstdomain -n", "acl approved dstdom_regex"),
-        ("dstdomain -n allowed.example", "dstdomain -n .allowed.example"),
-        (" fc00::/7", ""),
-        (" 64:ff9b::/96", ""),
-        (" 169.254.0.0/16", " 169.254.169.254/32"),
-        (" 100.64.0.0/10", ""),
+        (
+            "http_access deny !tunnel",
+            "http_access allow approved",
+            "decides in another way: `http_access allow approved`",
+        ),
+        ("http_access deny !tls_port", "http_access allow approved", "in another way: `http_access allow approved`"),
+        ("http_access deny refused", "http_access deny manager", "decides in another way: `http_access deny manager`"),
+        ("acl tls_port port 443", "acl tls_port port 443 22", "list tls_port is ['port 443 22'], not `port 443`"),
+        ("acl tunnel method CONNECT", "acl tunnel method CONNECT GET", "list tunnel is ['method CONNECT GET'], not"),
+        ("ssl_bump peek hello", "ssl_bump splice all", "handles TLS by `ssl_bump splice all`"),
+        ("ssl_bump terminate all", "ssl_bump splice all", "handles TLS by `ssl_bump splice all`"),
+        (
+            "--client-requested allowed.example",
+            "--client-requested forbidden.example",
+            "TLS by `ssl_bump splice named ",
+        ),
+        ("acl approved dstdomain -n", "acl approved dstdom_regex", "compares names by `dstdom_regex "),
+        (
+            "dstdomain -n allowed.example",
+            "dstdomain -n .allowed.example",
+            "compares names by `dstdomain -n .allowed.ex",
+        ),
+        (" fc00::/7", "", "does not refuse names that lead to fc00::/7"),
+        (" 64:ff9b::/96", "", "does not refuse names that lead to 64:ff9b::/96"),
+        (" 169.254.0.0/16", " 169.254.169.254/32", "does not refuse names that lead to 169.254.0.0/16"),
+        (" 100.64.0.0/10", "", "does not refuse names that lead to 100.64.0.0/10"),
     ],
 )
-def test_a_weaker_decision_is_told(files: dict[str, Any], old: str, new: str) -> None:
+def test_a_weaker_decision_is_told(files: dict[str, Any], old: str, new: str, first: str) -> None:
     assert any(old in line for line in files["proxy"]["lines"])
     files["proxy"]["lines"] = [line.replace(old, new) for line in files["proxy"]["lines"]]
-    assert proxy(files).weak_decision()
+    assert first in proxy(files).weak_decision()[0]
 
 
 def test_other_lists_than_the_declared_one_are_told(files: dict[str, Any]) -> None:
-    assert proxy(files).list_differs(NAMES[:1])
-    assert proxy(files).list_differs([*NAMES, "third.example"])
+    assert proxy(files).list_differs(NAMES[:1]) == [
+        f"the proxy passes {NAMES[1]}, which nobody declared",
+        f"the name server asks on for {NAMES[1]}, which nobody declared",
+    ]
+    (missing,) = proxy(files).list_differs([*NAMES, "third.example"])
+    assert missing == "the proxy does not know the approved third.example"
     files["resolver"]["lines"].append("server=/forbidden.example/198.51.100.53")
-    assert proxy(files).list_differs(NAMES)
+    (more,) = proxy(files).list_differs(NAMES)
+    assert more == "the name server asks on for forbidden.example, which nobody declared"
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("running", False), ("newer", True), ("uid", 1000), ("mode", 0o666)], ids=str
+    ("key", "value", "said"),
+    [
+        ("running", False, "clawkeep-{}.service is active, and the process that it started is gone"),
+        ("newer", True, "the configuration of clawkeep-{}.service was changed after it had started"),
+        ("uid", 1000, "the configuration of clawkeep-{}.service can be rewritten by others than root"),
+        ("mode", 0o662, "the configuration of clawkeep-{}.service can be rewritten by others than root"),
+        ("mode", 0o620, "the configuration of clawkeep-{}.service can be rewritten by others than root"),
+    ],
+    ids=str,
 )
-def test_files_that_do_not_tell_what_runs_are_told(files: dict[str, Any], key: str, value: Any) -> None:
-    files["proxy"][key] = value
-    assert proxy(files).not_in_force()
+@pytest.mark.parametrize("name", ["proxy", "resolver"])
+def test_files_that_do_not_tell_what_runs_are_told(
+    files: dict[str, Any], name: str, key: str, value: Any, said: str
+) -> None:
+    files[name][key] = value
+    assert proxy(files).not_in_force() == [said.format(name)]
 
 
 def test_units_that_were_changed_or_run_beside_it_are_told(files: dict[str, Any]) -> None:
-    assert proxy(files, UNITS.replace("DropInPaths=", "DropInPaths=/etc/x.conf", 1)).not_in_force()
-    assert proxy(files, UNITS.replace("inactive", "active")).not_in_force()
+    changed = UNITS.replace("DropInPaths=", "DropInPaths=/etc/x.conf", 1)
+    assert proxy(files, changed).not_in_force() == ["clawkeep-proxy.service is changed by /etc/x.conf"]
+    assert proxy(files, UNITS.replace("inactive", "active")).not_in_force() == ["squid.service runs beside it"]
     assert proxy(files, UNITS.replace("NeedDaemonReload=no", "NeedDaemonReload=yes", 1)).not_in_force()
 
 
@@ -128,7 +157,8 @@ def test_a_daemon_that_is_started_with_other_settings_is_told(files: dict[str, A
 
 
 def test_a_missing_configuration_is_told(files: dict[str, Any]) -> None:
-    assert proxy(files | {"resolver": None}).not_in_force()
+    bare = proxy(files | {"resolver": None}).not_in_force()
+    assert bare == ["clawkeep-resolver.service has no configuration"]
 
 
 @pytest.mark.parametrize("value", [None, [], {"proxy": []}, {"proxy": {"lines": "x"}}])

@@ -12,9 +12,9 @@ import zipfile
 import pytest
 
 from clawkeep.base import repo
+from clawkeep.base.clock import now
 from clawkeep.evidence import store
 from clawkeep.measure import transport
-from clawkeep.verify.evaluate import now
 
 LOOKS = 'def test_it(evidence):\n    assert evidence.inside.fact("ports") == []\n'
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 from collections.abc import Mapping
 
 import pytest
 
+from clawkeep.base import clock
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.repo import Repo
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.measure import probes
 from clawkeep.measure.transport import TransportError
 from clawkeep.site.inventory import Host, Inventory, Site, Vantage
+from clawkeep.subjects.measurement import Measurement
 
 INSIDE = {"schema": 1, "commands": {}, "facts": {"ports": []}, "problems": {}}
 
@@ -62,6 +65,24 @@ def test_hosts_are_collected_at_the_same_time_and_told_in_order(run, monkeypatch
     assert [o.host.name for o in observed] == list(ways)
     assert all(o.reached for o in observed)
     assert {way.asked for way in ways.values()} == {1}
+
+
+def test_each_host_is_dated_by_this_machine_from_its_question_to_its_answer(run, monkeypatch):
+    monkeypatch.setattr(probes, "measure", lambda *_: {})
+    times = iter(f"2026-11-23T09:10:0{second}Z" for second in range(9))
+    monkeypatch.setattr(clock, "now", lambda: next(times))
+
+    class Slow(Way):
+        def collect(self, parameters):
+            next(times)  # a moment of it
+            return super().collect(parameters)
+
+    (observed,) = run({"alpha": Slow(INSIDE)})
+    controller = observed.evidence.vantage("controller")
+    assert controller.fact("asked") == controller.raw["started"] == "2026-11-23T09:10:00Z"
+    assert controller.fact("measured") == {"began": "2026-11-23T09:10:01Z", "ended": "2026-11-23T09:10:03Z"}
+    assert controller.raw["finished"] == "2026-11-23T09:10:03Z"
+    assert observed.evidence.subject(Measurement).day == datetime.date(2026, 11, 23)
 
 
 def test_a_host_that_gives_nothing_is_there_with_its_reason_and_is_not_probed(run, monkeypatch):

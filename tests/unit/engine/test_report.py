@@ -79,7 +79,7 @@ def test_the_json_has_the_shape_of_the_contract():
         "started": "2026-01-02T03:04:05Z",
         "finished": "2026-01-02T03:05:05Z",
         "exit_status": 1,
-        "hosts": [{"name": "alpha", "tier": "tier1_x", "reached": True, "message": ""}],
+        "hosts": [{"name": "alpha", "tier": "tier1_x", "reached": True, "message": "", "measured": None}],
         "results": [
             {
                 "control": "NET-01",
@@ -173,6 +173,22 @@ def test_the_summary_always_tells_the_counts_and_colours_only_a_terminal():
         assert part in text
     assert "\x1b" not in text
     assert "\x1b[" in shown(report(result(Status.FAIL)), force_terminal=True)
+
+
+def test_the_summary_tells_when_each_host_was_measured():
+    rows = (
+        HostRow("alpha", "tier1_x", True, "", "2025-12-31T23:00:00Z"),
+        HostRow("beta", "tier1_x", True, "", "2026-01-01T01:00:00Z"),
+        HostRow("gamma", "tier1_x", True),
+    )
+    lines = shown(report(result(Status.PASS), hosts=rows)).splitlines()
+    assert [line.split()[:4] for line in lines[:2]] == [
+        ["alpha", "tier1_x", "measured", "2025-12-31T23:00:00Z"],
+        ["beta", "tier1_x", "measured", "2026-01-01T01:00:00Z"],
+    ]
+    assert "measured" not in lines[2]
+    hosts = machine.as_json(report(result(Status.PASS), hosts=rows))["hosts"]
+    assert [host["measured"] for host in hosts] == ["2025-12-31T23:00:00Z", "2026-01-01T01:00:00Z", None]
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):

@@ -6,7 +6,9 @@ import pytest
 
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.verdict import Status
-from clawkeep.verify.evaluate import Selection, evaluate
+from clawkeep.evidence.document import Citation
+from clawkeep.verify.evaluate import SHOWN_EXCERPTS, Selection, decide, evaluate
+from clawkeep.verify.plugin import Outcome
 from clawkeep.verify.report import Exit
 
 LOOKS = 'evidence.inside.fact("ports")'
@@ -55,6 +57,42 @@ def test_the_worst_test_decides_a_control(checkout, observe, worse, better):
     )
     (result,) = evaluate([observe()], checkout=checkout.repo).results
     assert result.status == worse
+
+
+def outcome(status: Status, *sentences: str, test: str = "test_it", seen: tuple[str, ...] = ("ss",)) -> Outcome:
+    return Outcome("NET-01", "alpha", test, status, sentences, tuple(Citation(one, one, one) for one in seen))
+
+
+@pytest.mark.parametrize("blind", [0, 1, 2])
+def test_one_pass_that_looked_at_nothing_spoils_the_others(blind):
+    outcomes = [outcome(Status.PASS, seen=() if number == blind else ("ss",)) for number in range(3)]
+    assert decide(outcomes)[:2] == (Status.INCONCLUSIVE, "a test passed without evidence of this host")
+    assert decide([one for one in outcomes if one.citations])[:2] == (Status.PASS, "")
+
+
+def test_the_worst_says_why_and_everybodys_complaints_are_kept():
+    status, message, evidence = decide(
+        [
+            outcome(Status.PASS, "it rests on a guard", test="test_a", seen=("nft",)),
+            outcome(Status.FAIL, "first", "second", test="test_b"),
+            outcome(Status.FAIL, "third", test="test_c", seen=("ss", "docker")),
+            outcome(Status.INCONCLUSIVE, "unknown", test="test_d", seen=("wg",)),
+        ]
+    )
+    assert (status, message) == (Status.FAIL, "first (and 2 more)")
+    assert [one.excerpt for one in evidence] == [
+        "it rests on a guard",
+        "first; second",
+        "third",
+        "unknown",
+        "ss",
+        "docker",
+    ]
+
+
+def test_no_more_is_cited_than_a_person_reads():
+    seen = tuple(f"command {number}" for number in range(SHOWN_EXCERPTS + 1))
+    assert [one.source for one in decide([outcome(Status.PASS, seen=seen)])[2]] == list(seen[:-1])
 
 
 def test_a_subject_that_cannot_be_read_is_inconclusive(checkout, observe):

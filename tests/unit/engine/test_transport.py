@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import stat
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -82,6 +84,52 @@ def test_the_shipped_collector_is_a_runnable_package():
     package = "clawkeep/collector/"
     assert {f"{package}__init__.py", f"{package}__main__.py", f"{package}recorder.py"} <= set(names)
     assert transport.collector() == transport.collector()
+
+
+def test_the_collector_takes_along_what_it_imports_of_the_host_programs_and_no_more(tmp_path: Path) -> None:
+    """Imported from the archive alone, by the host's own Python: no module of ours is missing there."""
+    archive = tmp_path / "collector.zip"
+    archive.write_bytes(transport.collector())
+    program = (
+        "import sys; sys.path[:0] = [sys.argv[1]]; import clawkeep.collector.__main__ as main\n"
+        "import importlib, pkgutil, clawkeep.collector as package\n"
+        "found = pkgutil.walk_packages(package.__path__, package.__name__ + '.')\n"
+        "for module in found: importlib.import_module(module.name)\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('clawkeep_host')))"
+    )
+    argv = [sys.executable, "-IS", "-c", program, str(archive)]
+    imported = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    sent = [name for name in zipfile.ZipFile(archive).namelist() if name.startswith("clawkeep_host/")]
+    assert "clawkeep_host/files.py" in sent
+    assert sorted(sent) == sorted(_path(name) for name in imported)
+
+
+def _path(module: str) -> str:
+    name = module.replace(".", "/")
+    return f"{name}/__init__.py" if (transport.SOURCES / name).is_dir() else f"{name}.py"
+
+
+def test_a_module_of_a_package_brings_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {
+        "clawkeep/__init__.py": "",
+        "clawkeep/collector/a.py": "def late():\n    from clawkeep_host.log import send as s\n",
+        "clawkeep_host/__init__.py": "",
+        "clawkeep_host/log/__init__.py": "import clawkeep_host.base",
+        "clawkeep_host/log/send.py": "import clawkeep_host_of_others, json",
+        "clawkeep_host/base.py": "",
+        "clawkeep_host/kill.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(transport, "SOURCES", tmp_path)
+    assert zipfile.ZipFile(io.BytesIO(transport.collector())).namelist() == [
+        "clawkeep/__init__.py",
+        "clawkeep/collector/a.py",
+        "clawkeep_host/__init__.py",
+        "clawkeep_host/base.py",
+        "clawkeep_host/log/__init__.py",
+        "clawkeep_host/log/send.py",
+    ]
 
 
 def test_a_greeting_of_the_login_shell_is_dropped(stub, package):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from clawkeep.base.verdict import NotApplicable, Unmeasured
-from clawkeep.collector.sshd import matching, options
+from clawkeep.collector.sshd import CONFIG, matching, options
 from clawkeep.subjects.host.sshd import Sshd
 
 from .world import SSHD, STARTED, World, asked, command
@@ -75,17 +75,28 @@ def test_a_match_block_is_named() -> None:
     assert _everything(asked(Sshd, change)) == [expected]
 
 
-def test_a_second_factor_must_join_every_way_in() -> None:
-    assert len(asked(Sshd).missing_factor()) == 2
-    both = "authenticationmethods publickey,keyboard-interactive"
-    for key in ("sshd-T/0/0", "sshd-T/0/1"):
-        _answer("authenticationmethods any", both, key)
-
+@pytest.mark.parametrize(
+    ("root", "ops", "opened"),
+    [
+        ("publickey,keyboard-interactive", "publickey,keyboard-interactive", []),
+        ("any", "any", ["root", "ops"]),
+        ("publickey,keyboard-interactive", "any", ["ops"]),  # each connection by itself
+        ("publickey", "publickey,keyboard-interactive", ["root"]),
+        (
+            "publickey,keyboard-interactive publickey",
+            "publickey,password",
+            ["root"],
+        ),  # one way of two is enough to come in
+        ("publickey,password keyboard-interactive,publickey", "keyboard-interactive,password", ["ops"]),
+    ],
+)
+def test_a_second_factor_must_join_every_way_in(root: str, ops: str, opened: list[str]) -> None:
     def change(world: World) -> None:
-        for key in ("sshd-T/0/0", "sshd-T/0/1"):
-            _answer("authenticationmethods any", both, key)(world)
+        for key, methods in (("sshd-T/0/0", root), ("sshd-T/0/1", ops)):
+            _answer("authenticationmethods any", f"authenticationmethods {methods}", key)(world)
 
-    assert asked(Sshd, change).missing_factor() == []
+    said = asked(Sshd, change).missing_factor()
+    assert said == [f"a key alone opens sshd for {user} from 203.0.113.50 (AuthenticationMethods)" for user in opened]
 
 
 def test_a_host_without_sshd_has_nothing_to_prove() -> None:
@@ -139,10 +150,16 @@ def test_an_unknown_criterion_is_a_problem() -> None:
 @pytest.mark.parametrize(
     ("title", "flags"),
     [
-        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", []),
-        ("sshd: /usr/sbin/sshd -D -f /etc/ssh/other -o Port=2222 [listener] 0 of 10-100 startups", None),
+        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", ([], CONFIG)),
+        (
+            "sshd: /usr/sbin/sshd -D -f /etc/ssh/other -o Port=2222 [listener] 0 of 10-100 startups",
+            (["-f", "/etc/ssh/other", "-o", "Port=2222"], "/etc/ssh/other"),
+        ),
+        (
+            "sshd: /usr/sbin/sshd -oPort=2222 -f/etc/ssh/other [listener] 0 of 10-100 startups",
+            (["-o", "Port=2222", "-f", "/etc/ssh/other"], "/etc/ssh/other"),
+        ),
     ],
 )
-def test_a_running_daemons_own_options_are_kept(title: str, flags: list[str] | None) -> None:
-    expected = ["-f", "/etc/ssh/other", "-o", "Port=2222"] if flags is None else flags
-    assert options([title])[0] == expected
+def test_a_running_daemons_own_options_are_kept(title: str, flags: tuple[list[str], str]) -> None:
+    assert options([title]) == flags

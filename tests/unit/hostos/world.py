@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from clawkeep.evidence.document import HostEvidence
+from clawkeep_host import package
+from clawkeep_host.version import version
 
 World = dict[str, Any]
 T = TypeVar("T")
@@ -54,6 +56,20 @@ def command(value: Any, *, status: int | None = 0, stderr: str = "", argv: str =
 def entry(path: str, mode: int = 0o644, **more: Any) -> dict[str, Any]:
     """One row of what stat and getfacl say."""
     return {"path": path, "kind": "file", "uid": 0, "gid": 0, "mode": mode, "acl": [], "parent": False} | more
+
+
+def programs() -> dict[str, Any]:
+    """Clawkeep's programs as the collector records them on a host that this checkout has just set up."""
+    digest = hashlib.sha256(package.archive()).hexdigest()
+    archive = entry(package.ARCHIVE, sha256=digest, version=version())
+    names = ("clawkeep-firewall", "clawkeep-kill", "clawkeep-release", "clawkeep-state")
+    texts = {name: package.wrapper(name).encode() for name in names}
+    wrappers = [
+        entry(f"{package.FOLDER}/{name}", 0o755, sha256=hashlib.sha256(text).hexdigest(), version=version())
+        for name, text in texts.items()
+    ]
+    folders = [entry(path, 0o755, kind="directory") for path in ("/usr/local/lib/clawkeep", package.FOLDER)]
+    return {"archive": archive, "wrappers": wrappers, "folders": folders}
 
 
 def account(name: str, uid: int, **more: Any) -> dict[str, Any]:
@@ -265,6 +281,7 @@ def good() -> World:
         "route-sources": {"ipv4": "203.0.113.10", "ipv6": "2001:db8:113::10"},
         "kill-settings": "[kill]\nbridges = clawkeep0\n",
         "break-glass-files": [entry("/usr/local/sbin/clawkeep-kill", 0o755), entry("/etc/clawkeep/kill.conf")],
+        "host-programs": programs(),
         "releases": {
             "present": True,
             "current": "2",

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.measure.probes import siem
 from clawkeep.subjects.logs.agent_records import AgentRecords
 from clawkeep.subjects.logs.log_store import LogStore
+from clawkeep_host.log import redact as redactor
 
 World = dict[str, Any]
-exporter, redactor = load("log_agent", "clawkeep-log-openclaw"), load("log_agent", "clawkeep-log-redact")
 
 RECORDED: World = {
     **{"runs": ["started", "succeeded"], "agents": ["main"], "identity": True, "prompt": True, "answer": True},
@@ -183,6 +182,7 @@ HOLDS = {
     "approval deny": ("ckmark03", '"decision"'),
 }
 AT = 1795410000.0
+SENT = AT + 5
 
 
 def line(text: str) -> str:
@@ -203,7 +203,7 @@ def told(name: str) -> str:
     return json.dumps({"kind": kind, "agent": agent, "seq": 1, "event": event}, separators=(",", ":"))
 
 
-def store(lines: dict[str, str], at: float = AT) -> LogStore:
+def store(lines: dict[str, str], at: float = AT, sent: float = SENT) -> LogStore:
     """The store, asked by its probe for the marks of a turn, with these lines beside what the gateway itself said."""
     marks = {name: {"mark": m, "at": at, "tried": "", "holds": h} for name, (m, h) in HOLDS.items()}
     noise = [line(f'{{"message":"reply {mark}"}}') for mark, _ in HOLDS.values()]
@@ -212,8 +212,10 @@ def store(lines: dict[str, str], at: float = AT) -> LogStore:
         for mark in found:
             if mark in text:
                 found[mark].append({"file": "2026-11-23.jsonl", "line": text})
-    inside = {"schema": 1, "commands": {}, "facts": {"turn-marks": marks}}
-    outside = {"schema": 1, "facts": {"arrived": siem.arrived(found, marks)}}
+    beside = {"journal": {"mark": "m", "at": sent, "tried": ""}}  # sent and received by clocks that agree
+    inside = {"schema": 1, "commands": {}, "facts": {"turn-marks": marks, "log-marks": beside}}
+    arrived = {**siem.arrived(found, marks), "journal": {"file": "2026-11-23.jsonl", "line": line('{"message":"m"}')}}
+    outside = {"schema": 1, "facts": {"arrived": arrived}}
     host = HostEvidence("h", {"schema": 1, "host": "h", "inside": inside, "vantages": {"siem": outside}})
     return LogStore(host.inside, host.vantage("siem"))
 
@@ -233,8 +235,15 @@ def test_what_the_exporter_left_out_is_missed_although_the_gateways_output_has_t
     assert store(left, RECEIVED - 5).untold(KINDS, 60) == [f"the {name} does not reach the log store"]
 
 
+@pytest.mark.parametrize("sent", [RECEIVED + 30, float("nan"), float("inf")])
+def test_a_host_that_is_ahead_of_the_store_is_never_late_and_so_not_measured(sent: float) -> None:
+    with pytest.raises(Unmeasured, match="before it was sent"):
+        store(WHOLE, RECEIVED - 5, sent).untold(KINDS, 60)
+
+
 def test_late_and_nameless_records_are_red() -> None:
-    assert all("after 90 s" in sentence for sentence in store(WHOLE, RECEIVED - 90).untold(KINDS, 60))
+    late = store(WHOLE, RECEIVED - 90).untold(KINDS, 60)
+    assert sorted(late) == sorted(f"the {name} reaches the log store after 90 s, the tier wants 60" for name in EVENTS)
     nameless = told("prompt of main").replace('"agent":"main"', '"agent":""')
     (sentence,) = store({**WHOLE, "prompt of main": line(nameless)}, RECEIVED - 5).untold(KINDS, 60)
     assert "without agent or session" in sentence

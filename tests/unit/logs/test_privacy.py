@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.collector import logs as collector
@@ -19,6 +18,7 @@ from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.entry.web import Gateways
 from clawkeep.subjects.logs.log_store import LogStore
 from clawkeep.subjects.logs.logs import DAY, Logs
+from clawkeep_host.log import redact as redactor
 
 World = dict[str, Any]
 JOURNAL = "/var/log/journal/abc/system.journal"
@@ -27,7 +27,6 @@ CONFIG = (
 )
 WORD = "ckmark0123456789abcdef0123"
 DUMMY = collector.canary_of(WORD)
-redactor = load("log_agent", "clawkeep-log-redact")
 
 
 def readers() -> World:
@@ -108,6 +107,7 @@ def test_each_breach_is_told(found: HostEvidence, said: str) -> None:
     [
         host(**{"log-readers": changed(readers, "control", value="EACCES")}),
         host(**{"log-readers": changed(readers, "left", value=True)}),
+        host(**{"log-readers": changed(readers, "files", JOURNAL, "age", value=-3600)}),  # dated in the host's future
         host(**{"log-readers": changed(readers, "files", value={})}),
         host(**{"log-readers": changed(readers, "files", JOURNAL, "nobody", value=None)}),
         host(**{"log-readers": None}),

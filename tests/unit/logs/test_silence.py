@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.roles.tools import load
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.measure.probes import siem
 from clawkeep.subjects.logs.log_store import LogStore
+from clawkeep_host.log import alert as alerter
 
-alerter = load("log_collector", "clawkeep-log-alert")
 NOW = 1_000_000.0
 
 

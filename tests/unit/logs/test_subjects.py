@@ -11,7 +11,7 @@ from tests.unit.roles.conftest import render as render  # the templates' own fix
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.collector.logs import UNITS
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.subjects.host.audit import GUARDED, Audit, parse
+from clawkeep.subjects.host.audit import ABSENT, GUARDED, PROGRAMS, Audit, parse
 from clawkeep.subjects.logs.log_agent import LogAgent
 from clawkeep.subjects.logs.log_store import LogStore
 
@@ -63,6 +63,14 @@ def test_good_audit_is_green() -> None:
     assert all_of(world()) == []
 
 
+def test_the_archive_of_the_host_programs_is_guarded_where_the_host_has_it() -> None:
+    said = [f"changes of {PROGRAMS} are not recorded: no audit rule watches it"]
+    assert all_of(world(**{"audit-places": PLACES | {PROGRAMS: "directory"}})) == said
+    assert all_of(world(**{"audit-places": PLACES | {PROGRAMS: ABSENT}})) == []
+    watched = [*RULES, f"-w {PROGRAMS} -p wa -k clawkeep-own"]
+    assert all_of(world(watched, **{"audit-places": PLACES | {PROGRAMS: "directory"}})) == []
+
+
 @pytest.mark.parametrize(
     ("host", "said"),
     [
@@ -109,11 +117,15 @@ def test_rules_by_system_call_leave_something_of_the_volumes_out() -> None:
     rule = (
         "-a always,exit -F arch=b64 -S open,openat,unlink,unlinkat -F dir=/var/lib/docker/volumes -F key=clawkeep-files"
     )
-    assert world([rule]).subject(Audit).unwatched_volumes() != []
+    assert world([rule]).subject(Audit).unwatched_volumes() == [
+        "what the agent changes in /var/lib/docker/volumes is not recorded: no audit rule watches it"
+    ]
 
 
 def test_rules_that_stay_open_are_told_where_they_shall_be_locked() -> None:
-    assert all_of(world(), locked=True) != []
+    assert all_of(world(), locked=True) == [
+        "the audit rules can be changed at any time: the tier locks them until the next boot"
+    ]
 
 
 @pytest.mark.parametrize("facts", [{"audit-canary": {}}, {"audit-canary": None}, {"audit-places": []}])

@@ -24,6 +24,7 @@ from clawkeep.collector.network import (
 )
 from clawkeep.collector.recorder import Recorder
 from clawkeep.subjects.network.firewall import policy, saved_layers
+from clawkeep_host.addresses import METADATA
 
 from .conftest import POLICY, Listed, scratch
 
@@ -85,8 +86,7 @@ def test_every_user_tries_metadata_and_the_public_endpoint(monkeypatch: pytest.M
     metadata_from_host(recorder)
     assert set(tried) == {0, 13, 1000, 65534}
     assert tried[0] == [
-        "metadata 169.254.169.254:80",
-        "metadata [fd00:ec2::254]:80",
+        *(f"metadata {f'[{address}]' if ':' in address else address}:80" for address in METADATA),
         "public 198.51.100.10:80",
         "public [2001:db8:51::10]:80",
     ]

@@ -30,6 +30,8 @@ DOCKER = {
 -A DOCKER-USER -j CLAWKEEP
 -A DOCKER-USER -j RETURN
 -A CLAWKEEP -i clawkeep0 -d 169.254.0.0/16 -j DROP
+-A CLAWKEEP -i clawkeep0 -d 192.0.0.192/32 -j DROP
+-A CLAWKEEP -i clawkeep0 -d 168.63.129.16/32 -j DROP
 -A CLAWKEEP -i clawkeep0 -d 10.0.0.0/8 -j DROP
 -A CLAWKEEP -i clawkeep0 -d 100.64.0.0/10 -j DROP
 -A CLAWKEEP -i clawkeep0 -d 172.16.0.0/12 -j DROP
@@ -156,4 +158,5 @@ def test_a_bridge_without_ipv6_is_closed_to_it_as_well(layer: Layer, topology: T
     bridge = topology.agent_bridges[0]
     assert ip_network("fd5e:c1a0:30::/64") in bridge.subnets
     found = layer(("ip6", "-A CLAWKEEP -j DROP", "-A CLAWKEEP -o eth0 -j DROP")).gaps()
-    assert any("a new flow to clawkeep0" in sentence for sentence in found)
+    assert [sentence for sentence in found if not sentence.startswith("ip6tables")] == []
+    assert [sentence for sentence in found if "a new flow to clawkeep0" in sentence] == found != []

@@ -181,7 +181,8 @@ def test_a_unit_that_would_not_bring_the_policy_back_is_found(
 ) -> None:
     world.units[unit][key] = value
     found = world.read().after_boot()
-    assert any(words in sentence for sentence in found), found
+    assert [unit for sentence in found if words in sentence] == [unit]
+    assert all(unit.removesuffix(".service") in sentence for sentence in found), found
 
 
 def test_a_second_manager_is_found(world: World) -> None:

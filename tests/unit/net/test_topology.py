@@ -29,6 +29,7 @@ def network(
 
 def container(*networks: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
     return {
+        "Name": f"/on-{networks[0]}",
         "Config": {"Labels": {"clawkeep.role": "agent", **(PROJECT if labels is None else labels)}},
         "NetworkSettings": {"Networks": dict.fromkeys(networks)},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ from tests import reports
 
 from clawkeep.base.verdict import Status
 from clawkeep.report import files
-from clawkeep.verify.report import Bundle, Report
+from clawkeep.verify.report import Bundle, HostRow, Report
 
 EVERY = pytest.mark.parametrize("name", sorted(files.WRITERS))
 
@@ -96,6 +97,15 @@ def test_the_files_tell_what_evidence_they_rest_on(name):
 @EVERY
 def test_every_file_names_the_host_that_fails(name):
     assert "needle-7" in text(name, reports.of(reports.result(Status.FAIL, host="needle-7")))
+
+
+@EVERY
+def test_every_file_tells_when_its_hosts_were_measured_and_not_only_when_they_were_judged(name):
+    seen = HostRow("alpha", "tier1_x", True, "", reports.MEASURED)
+    old = reports.of(reports.result(Status.FAIL), hosts=(seen,))
+    assert reports.MEASURED in text(name, old).replace("\\", "")
+    undated = reports.of(reports.result(Status.FAIL), hosts=(replace(seen, measured=""),))
+    assert reports.MEASURED not in text(name, undated).replace("\\", "")
 
 
 def test_the_files_are_of_their_kind(tmp_path: Path):

@@ -143,7 +143,8 @@ def test_without_scripts_the_verdict_the_counts_and_what_fails_are_there():
     for part in (
         "1 promise is broken, 3 could not be measured",
         "Exit status 4:",
-        "1 of 2 hosts measured in 1 min 48 s",
+        "1 of 2 hosts measured at 2026-11-19T23:58:07Z; the run took 1 min 48 s.",
+        "alpha measured 19 November 2026, 23:58 UTC",
         "20 November 2026, 06:00 UTC",
         "NET-09 matches no host",
         "ends in 9 days",

@@ -28,7 +28,7 @@ def test_the_summary_tells_everything_that_a_reviewer_asks():
     said = text(reports.rich()).replace("\\", "")
     for part in (
         "## 📜 Clawkeep: 1 promise is broken, 3 could not be measured\n",
-        "1 of 2 hosts measured",
+        "1 of 2 hosts measured at 2026-11-19T23:58:07Z; the run was from 2026-11-20T06:00:04Z to",
         "exit status 4: the waivers",
         "| 1 | 1 | 2 | 1 | 1 | 1 | 1 | 1 |",
         "NET-09 matches no host",

@@ -37,6 +37,7 @@ def test_a_row_tells_all_of_a_result():
         "waiver_ticket": "SEC-412",
         "waiver_expires": "2027-01-19",
         "waiver_days_left": "60",
+        "measured": "",
     }
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .conftest import ROLES, ROOT, options, read
+from .failures import swallowed
 
 EACH_ROLE = pytest.mark.parametrize("role", ROLES)
 
@@ -54,8 +56,99 @@ def test_the_main_file_is_a_table_of_contents(role: str) -> None:
 
 
 @EACH_ROLE
-def test_no_failure_is_ignored(role: str) -> None:
-    assert [str(file) for file in tasks(role) if "ignore_errors" in file.read_text(encoding="utf-8")] == []
+def test_no_failure_is_swallowed(role: str) -> None:
+    files = [*tasks(role), *sorted((ROOT / "roles" / role / "handlers").glob("*.yml"))]
+    assert [f"{file}: {sentence}" for file in files for sentence in swallowed(read(file))] == []
+
+
+def test_no_playbook_swallows_a_failure() -> None:
+    files = [*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "molecule").rglob("*.yml")]
+    assert {file.name for file in files} >= {"site.yml", "rollback.yml", "verify.yml"}
+    assert [f"{file}: {sentence}" for file in files for sentence in swallowed(read(file))] == []
+
+
+LOOK = """
+- name: look
+  ansible.builtin.command: {argv: [getent, group, docker]}
+  register: found
+  changed_when: false
+  check_mode: false
+  failed_when: false
+- name: decide
+  ansible.builtin.command: {argv: [groupadd, docker]}
+  when: found.rc != 0
+"""
+CHANGE = """
+- name: change
+  ansible.builtin.command: {argv: [clawkeep-release, apply]}
+  register: done
+  changed_when: true
+  failed_when: false
+- name: stop
+  ansible.builtin.assert: {that: done.rc == 0}
+"""
+REACH = """
+- name: arm
+  ansible.builtin.command: {argv: [clawkeep-firewall, arm]}
+  register: armed
+  changed_when: true
+  ignore_unreachable: true
+- name: confirm
+  ansible.builtin.command: {argv: [clawkeep-firewall, confirm]}
+  changed_when: true
+  when: armed is unreachable
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [LOOK, CHANGE, REACH, CHANGE.replace("assert: {that: done.rc == 0}", "fail: {}\n  when: done.rc != 0")]
+)
+def test_a_failure_that_a_later_task_decides_by_is_not_swallowed(text: str) -> None:
+    assert swallowed(yaml.safe_load(text)) == []
+    assert swallowed([{"hosts": "all", "tasks": yaml.safe_load(text)}]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        (LOOK, "  register: found\n", ""),
+        (LOOK, "found.rc != 0", "founder.rc != 0"),
+        (LOOK, "  check_mode: false\n", ""),  # where it does not run, nobody decides
+        (LOOK, "  changed_when: false\n", ""),
+        (LOOK, "[getent, group, docker]", "[gpasswd, --delete, eve, docker]"),  # it only says that it changes nothing
+        (LOOK, "[getent, group, docker]", "[auditctl, -D]"),
+        (CHANGE, "done.rc == 0", "true"),
+        (CHANGE, "assert: {that: done.rc == 0}", "debug: {var: done}"),
+        (CHANGE, "assert: {that: done.rc == 0}", "command: {argv: [go, on]}\n  when: done.rc == 0"),
+        (CHANGE, "{that: done.rc == 0}", "{that: done.rc == 0}\n  failed_when: false"),
+        (CHANGE, "failed_when: false", "ignore_errors: true"),
+        (REACH, "when: armed is unreachable", "when: true"),
+        (REACH, "confirm]}", "confirm]}\n  failed_when: false"),
+    ],
+)
+def test_a_swallowed_failure_is_told(text: str, old: str, new: str) -> None:
+    assert old in text
+    assert swallowed(yaml.safe_load(text.replace(old, new))) != []
+
+
+@pytest.mark.parametrize("never", ["false", '"false"', "no", "never", "[]"])
+def test_never_is_told_however_it_is_written(never: str) -> None:
+    text = f"- name: x\n  ansible.builtin.command: {{argv: [apply]}}\n  changed_when: true\n  failed_when: {never}\n"
+    assert swallowed(yaml.safe_load(text)) == ["the task 'x' may fail, and nobody keeps what came of it"]
+
+
+@pytest.mark.parametrize("script", ["rm -r /x || true", "rm -r /x || :", "rm -r /x ; true", "set +e; rm -r /x"])
+def test_a_script_that_shrugs_is_told(script: str) -> None:
+    task = {"name": "x", "ansible.builtin.shell": {"cmd": script}, "register": "done", "changed_when": "done.rc == 0"}
+    assert swallowed([task]) != []
+
+
+def test_a_block_is_looked_into_and_a_rescue_has_to_fail() -> None:
+    forgiven = {"name": "x", "ansible.builtin.command": {"argv": ["false"]}, "failed_when": False}
+    assert swallowed([{"block": [{"block": [forgiven]}]}]) != []
+    rescued = {"name": "x", "block": [], "rescue": [{"ansible.builtin.debug": {"msg": "never mind"}}]}
+    assert swallowed([rescued]) != []
+    assert swallowed([{**rescued, "rescue": [{"ansible.builtin.fail": {"msg": "broken"}}]}]) == []
 
 
 @EACH_ROLE

@@ -22,6 +22,7 @@ from clawkeep.site.inventory import ControlNode, Host, Inventory, Site, Vantage
 
 from .conftest import GREEN, Node, report
 
+BEGAN, ENDED = "2026-11-23T09:10:58Z", "2026-11-23T09:12:47Z"
 TIER = Tier("tier1_personal", 1, {})
 ENTRY = """\
 schema: 1
@@ -46,7 +47,7 @@ def site(folder: Path, node: ControlNode | None = None) -> Inventory:
 
 
 def facts(found: Controller, host: str = "alpha") -> dict[str, Any]:
-    document: dict[str, Any] = found.document(Host(host, TIER, (), ("all", "tier1_personal", "web")))
+    document: dict[str, Any] = found.document(Host(host, TIER, (), ("all", "tier1_personal", "web")), BEGAN, ENDED)
     return document["facts"]  # type: ignore[no-any-return]
 
 
@@ -55,6 +56,7 @@ def test_the_entry_and_the_tier_groups_are_told(tmp_path: Path) -> None:
     found = Controller.look(site(tmp_path), None)
     assert facts(found) == {
         "asked": found.asked,
+        "measured": {"began": BEGAN, "ended": ENDED},
         "tiers": ["tier1_personal"],
         "estate": {
             "host": "alpha",
@@ -135,7 +137,7 @@ def test_a_node_that_does_not_answer_is_a_problem_of_the_schedule_alone(
 ) -> None:
     (tmp_path / "estate.yml").write_text(ENTRY)
     document = Controller.look(site(tmp_path, ControlNode("watcher")), asking(answer)[1]).document(
-        site(tmp_path).hosts[0]
+        site(tmp_path).hosts[0], BEGAN, ENDED
     )
     assert "schedule" not in document["facts"]
     assert document["problems"]["schedule"].startswith("the schedule is not known: ")
@@ -238,7 +240,7 @@ def test_a_ledger_of_a_local_node_is_read_by_its_connection(tmp_path: Path, load
     told = facts(Controller.look(found, ways["watcher"].ask))["schedule"]
     assert (told["node"], told["established"]) == ("here", "2026-11-01T00:00:00Z")
     path.unlink()
-    document = Controller.look(found, ways["watcher"].ask).document(found.hosts[0])
+    document = Controller.look(found, ways["watcher"].ask).document(found.hosts[0], BEGAN, ENDED)
     assert "No such file" in document["problems"]["schedule"]
 
 

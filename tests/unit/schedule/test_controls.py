@@ -88,9 +88,14 @@ def put(path: str, value: object) -> Change:
 
 
 def test_the_good_world_passes_both() -> None:
-    for result in evaluate([world()], Selection(("INV-04", "LOG-09")), checkout=CHECKOUT).results:
-        assert (result.status, result.message) == (Status.PASS, "")
-        assert any(one.source.startswith("controller: ") for one in result.evidence)
+    results = evaluate([world()], Selection(("INV-04", "LOG-09")), checkout=CHECKOUT).results
+    assert [(result.control, result.status, result.message) for result in results] == [
+        ("INV-04", Status.PASS, ""),
+        ("LOG-09", Status.PASS, ""),
+    ]
+    sources = {result.control: {one.source for one in result.evidence} for result in results}
+    assert {"controller: estate", "controller: tiers", "controller: asked"} <= sources["INV-04"]
+    assert {"controller: schedule", "controller: asked"} <= sources["LOG-09"]
 
 
 def runs(*changes: dict[str, Any]) -> Change:
@@ -132,6 +137,7 @@ SILENT: list[tuple[Change, str]] = [
     (runs(OLD, {"here": None}), "does not count: this host is not in its inventory"),
     (runs({"finished": "2026-11-20T14:00:00Z"}), "is dated 2 h in the future: look at its clock"),
     (put("schedule/watch/looked", "2026-11-13T11:00:00Z"), "has not looked for 7 d 1 h"),
+    (put("schedule/watch/looked", "2027-11-20T11:00:00Z"), "in the future: look at its clock"),
     (put("schedule/watch/looked", None), "has not looked for 323 d 12 h"),
     (put("schedule/watch/complaints", ["the timer is disabled"]), "watcher complains: the timer is disabled"),
 ]
@@ -201,7 +207,9 @@ def test_a_bundle_without_the_controllers_word_is_not_measured() -> None:
     observation = world()
     assert observation.evidence is not None
     observation.evidence.raw["vantages"].clear()
-    for result in evaluate([observation], Selection(("INV-04", "LOG-09")), checkout=CHECKOUT).results:
+    results = evaluate([observation], Selection(("INV-04", "LOG-09")), checkout=CHECKOUT).results
+    assert [result.control for result in results] == ["INV-04", "LOG-09"]
+    for result in results:
         assert result.status is Status.INCONCLUSIVE
         assert "was not measured from the controller vantage" in result.message
 

@@ -41,7 +41,7 @@ def make(lab: Lab, good: Observation, sabotage: Sabotage | None) -> Observation:
     ways = connections(found, CHECKOUT.root / "ansible.cfg")
     known = Controller.look(found, ways[node.name].ask if node is not None else None)
     raw: dict[str, Any] = json.loads(json.dumps(good.evidence.raw))
-    raw["vantages"][VANTAGE] = json.loads(json.dumps(known.document(found.hosts[0])))
+    raw["vantages"][VANTAGE] = json.loads(json.dumps(known.document(found.hosts[0], clock.now(), clock.now())))
     return dataclasses.replace(good, evidence=HostEvidence(good.host.name, raw))
 
 

@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base import clock
 from clawkeep.base.verdict import NotApplicable, Unmeasured, Verdict
 from clawkeep.collector import vpn as collected
+from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.entry.colleague import Colleague
 from clawkeep.subjects.entry.tailscale import Tailscale
 from clawkeep.subjects.entry.wireguard import Wireguard
 from clawkeep.subjects.host.clock import Clock
 from clawkeep.subjects.host.emergency import Emergency
+from clawkeep.subjects.measurement import Measurement
 
-from .worlds import ANNA, ANNA_KEY, BOB_KEY, NOW, OFFLINE, asked, command, entry, good
+from .worlds import ANNA, ANNA_KEY, BOB_KEY, NOW, OFFLINE, asked, command, controller, entry, good
+
+DAY = 86400
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -33,7 +38,7 @@ def wireguard_says(found: Wireguard) -> list[str]:
 
 
 def clock_says(found: Clock) -> list[str]:
-    return [*found.not_followed(1.0), *found.other_sources(["198.51.100.123"]), *found.rivals()]
+    return [*found.not_followed(1.0), *found.disagrees(60.0), *found.other_sources(["198.51.100.123"]), *found.rivals()]
 
 
 def emergency_says(found: Emergency) -> list[str]:
@@ -87,7 +92,6 @@ BROKEN: list[tuple[type, str, Change]] = [
     (Wireguard, "has no preshared key", peer(preshared=False)),
     (Wireguard, "runs on two interfaces", lambda w: peers(w).append(peers(w)[0] | {"interface": "wg1"})),
     (Wireguard, "was last heard of", lambda w: (peer(handshake=0)(w), fact("vpn-seen", **{ANNA_KEY: 1})(w))),
-    (Wireguard, "expired on 2026-12-01", lambda w: w["facts"].update({"clock-now": NOW + 86400 * 80})),
     (
         Wireguard,
         "listens on UDP 51821",
@@ -112,6 +116,8 @@ BROKEN: list[tuple[type, str, Change]] = [
     ),
     (Clock, "off by -1.5 s", says("chrony-tracking", TRACKING.format(stratum=2, offset="-1.5", leap="Normal"))),
     (Clock, "off by nan s", says("chrony-tracking", TRACKING.format(stratum=2, offset="nan", leap="Normal"))),
+    (Clock, "clock is 1 h ahead of", lambda w: w["facts"].update({"clock-now": NOW + 3621})),
+    (Clock, "clock is 365 d behind", lambda w: w["facts"].update({"clock-now": NOW - 20 - 86400 * 365})),
     (Clock, "answered none", says("chrony-sources", "^,*,198.51.100.123,1,6,0,12,0.0,0.0,0.0")),
     (Clock, "selected none", says("chrony-sources", "^,?,198.51.100.123,0,6,0,12,0.0,0.0,0.0")),
     (Clock, "does not list", says("chrony-sources", "^,*,pool.ntp.org,1,6,377,12,0.0,0.0,0.0")),
@@ -205,6 +211,39 @@ def test_junk_is_not_measured(kind: type, junk: object) -> None:
         SAYS[kind](asked(kind, world))
 
 
+def read_by(kind: type) -> list[str]:
+    """What a subject reads of the host's own document, as `facts/vpn-seen`."""
+    raw = {"schema": 1, "host": "alpha", "inside": good(), "vantages": {"controller": controller()}}
+    host = HostEvidence("alpha", raw)
+    SAYS[kind](host.subject(kind))
+    return sorted({path for name, path in host.cited if name == "inside"})
+
+
+PLACES = [pytest.param(kind, path, id=f"{kind.__name__} {path}") for kind in SAYS for path in read_by(kind)]
+OPTIONAL = {  # what may be missing, because it is nothing then
+    "facts/vpn-seen": [None],  # no memory yet: the handshakes alone count
+    "commands/tailscale-serve": [None],  # nothing is served
+    "commands/emergency-set": [None],  # no such set: ssh is open to administrators anyway
+}
+
+
+@pytest.mark.parametrize(("kind", "path"), PLACES)
+@pytest.mark.parametrize("junk", [None, 7, "text", [[]], {"a": None}], ids=repr)
+def test_junk_in_one_place_alone_is_nobodys_pass(kind: type, path: str, junk: object) -> None:
+    world = good()
+    section, key = path.split("/")
+    world[section][key] = (
+        {"argv": ["x"], "status": 0, "json": junk, "truncated": False} if section == "commands" else junk
+    )
+    if junk in OPTIONAL.get(path, []):
+        return
+    try:
+        said = SAYS[kind](asked(kind, world))
+    except Unmeasured:
+        return
+    assert said != []
+
+
 @KINDS
 def test_nothing_collected_is_not_measured(kind: type) -> None:
     with pytest.raises(Unmeasured):
@@ -217,6 +256,67 @@ def test_a_peer_of_whom_nobody_kept_count_is_not_measured() -> None:
     world["facts"]["vpn-seen"] = None
     with pytest.raises(Unmeasured, match="nobody noted since when"):
         asked(Wireguard, world).idle([ANNA], 90)
+
+
+def test_a_peer_expires_by_the_clock_of_the_machine_that_verifies() -> None:
+    world = good()
+    later = controller(NOW + 80 * DAY, NOW + 80 * DAY + 9)
+    assert "expired on 2026-12-01" in asked(Wireguard, world, controller=later).expired([ANNA])[0]
+    world["facts"]["clock-now"] = NOW + 80 * DAY  # the host's own clock is ahead: nothing has expired
+    assert asked(Wireguard, world).expired([ANNA]) == []
+
+
+@pytest.mark.parametrize("off", [-400 * DAY, -3600, 3600, 400 * DAY])
+def test_a_host_with_a_wrong_clock_dates_no_handshake(off: int) -> None:
+    world = good()
+    world["facts"]["clock-now"] = NOW + off
+    world["facts"]["vpn-seen"] = {ANNA_KEY: NOW + off - 600}
+    with pytest.raises(Unmeasured, match="clock is or was wrong"):
+        asked(Wireguard, world).idle([ANNA], 90)
+
+
+def test_a_handshake_of_tomorrow_is_not_measured_although_the_clock_is_right_again() -> None:
+    world = good()
+    peer(handshake=NOW + DAY)(world)
+    with pytest.raises(Unmeasured, match="clock is or was wrong"):
+        asked(Wireguard, world).idle([ANNA], 90)
+
+
+def test_the_emergency_account_has_expired_by_both_clocks_or_not_at_all() -> None:
+    today = NOW // DAY
+    world = good()
+    fact("emergency", expires=str(today + 10), today=today + 20)(world)  # put right, the clock would open it again
+    assert "has not expired" in asked(Emergency, world).unsealed()[0]
+    fact("emergency", expires=str(today - 10), today=today - 20)(world)  # open by the clock that lets people in
+    assert "has not expired" in asked(Emergency, world).unsealed()[0]
+    fact("emergency", expires=str(today), today=today)(world)
+    assert asked(Emergency, world).unsealed() == []
+
+
+@pytest.mark.parametrize("kind", [Wireguard, Clock, Emergency])
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"asked": "yesterday"},
+        {"asked": 7},
+        {"measured": None},
+        {"measured": {"began": "2026-09-21T00:00:00Z"}},
+        {"measured": {"began": "2026-09-21T00:00:00Z", "ended": "2026-09-20T23:59:59Z"}},
+    ],
+)
+def test_without_the_time_of_the_measurement_nothing_is_dated(kind: type, facts: dict[str, Any]) -> None:
+    document = {"schema": 1, "commands": {}, "facts": facts, "problems": {}}
+    with pytest.raises(Unmeasured):
+        asked(kind, controller=document)
+
+
+def test_evidence_of_an_older_clawkeep_is_dated_by_its_run_and_its_probes() -> None:
+    old = {"schema": 1, "finished": "2026-09-21T14:13:20Z", "facts": {"asked": "2026-09-21T14:13:20Z"}}
+    found = asked(Measurement, controller=old, outside={"schema": 1, "finished": "2026-09-21T14:20:00Z"})
+    assert (clock.written(found.began), clock.written(found.ended)) == ("2026-09-21T14:13:20Z", "2026-09-21T14:20:00Z")
+    assert found.ahead(NOW) == 0.0
+    assert asked(Measurement, controller=old).ahead(NOW + 31) == 30.0
 
 
 def test_a_host_without_a_key_file_is_not_measured() -> None:

@@ -6,6 +6,7 @@ import datetime
 import json
 from typing import Any, TypeVar
 
+from clawkeep.base import clock
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.site.inventory import Peer
 
@@ -92,7 +93,15 @@ def good() -> World:
     return {"schema": 1, "commands": commands, "facts": facts, "problems": {}}
 
 
+def controller(began: float = NOW - 20, ended: float = NOW + 20) -> World:
+    """What the machine that verifies notes of when it asked the host."""
+    times = [datetime.datetime.fromtimestamp(at, datetime.UTC) for at in (began, ended)]
+    facts = {"measured": dict(zip(("began", "ended"), map(clock.written, times), strict=True))}
+    return {"schema": 1, "commands": {}, "facts": facts, "problems": {}}
+
+
 def asked(kind: type[T], world: World | None = None, **vantages: World) -> T:
-    """The subject `kind` of a host with that inside document."""
+    """The subject `kind` of a host with that inside document, measured at `NOW` where no `controller` is given."""
+    vantages = {"controller": controller(), **vantages}
     raw = {"schema": 1, "host": "alpha", "inside": world or good(), "vantages": vantages}
     return HostEvidence("alpha", json.loads(json.dumps(raw))).subject(kind)

@@ -16,10 +16,20 @@ from clawkeep.subjects.entry.web import Gateways, Web
 World = dict[str, Any]
 ADDRESSES = ("10.78.0.1", "fd5e:c1a0:78::1")
 VERSIONS = ("TLSv1.2", "TLSv1.3")
+RATE = {"attempts": 5, "per_seconds": 60, "lockout_seconds": 300}
 NGINX = """\
 # configuration file /etc/nginx/nginx.conf:
 user www-data;
 http {
+    geo $peer { default 0; fd5e:c1a0:78::/64 1; }
+    map $binary_remote_addr $net { "~(?s)^(?<net64>.{8}).{8}$" $net64; default $binary_remote_addr; }
+    map $peer $client { 1 $binary_remote_addr; default $net; }
+    map $request_method $posted { default ""; POST $client; }
+    limit_req_zone $client zone=requests:10m rate=50r/s;
+    limit_req_zone $posted zone=logins:10m rate=10r/m;
+    limit_conn_zone $client zone=connections:10m;
+    limit_req zone=requests burst=200 nodelay;
+    limit_conn connections 100;
     include /etc/nginx/conf.d/*.conf;
     server { listen 10.78.0.1:443 ssl default_server; listen [fd5e:c1a0:78::1]:443 ssl; ssl_reject_handshake on; }
     server {
@@ -29,7 +39,12 @@ http {
         satisfy all;
         add_header X "a; b { c";
         location = /_gate { internal; auth_request off; proxy_pass http://gate/auth; }
-        location = /login { auth_request off; proxy_pass http://gate; }
+        location = /login {
+            auth_request off;
+            limit_req zone=requests burst=200 nodelay;
+            limit_req zone=logins burst=10 nodelay;
+            proxy_pass http://gate;
+        }
         location / {
             proxy_pass http://gateway;
             proxy_set_header X-Forwarded-For $remote_addr;
@@ -102,11 +117,22 @@ def good() -> World:
 
 def report() -> World:
     return {
-        "settings": {"idle": 1800, "absolute": 28800, "attempts": 5, "window": 60, "lockout": 300},
+        "settings": {
+            "idle": 1800,
+            "absolute": 28800,
+            "attempts": 5,
+            "window": 60,
+            "lockout": 300,
+            "peer_networks": ["10.78.0.0/24", "fd5e:c1a0:78::/64"],
+        },
         "schemes": ["scrypt$15$8$3"],
         "password_least": 14,
-        "sessions": [{"age": 60.0}],
+        "sessions": [{"age": 28800.0, "unused": 1800.0}],
+        "users": 1,
     }
+
+
+RATE_OF_TEN: World = {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000, "exemptLoopback": False}
 
 
 def gateway() -> World:
@@ -115,7 +141,7 @@ def gateway() -> World:
         "settings": {
             "mode": "token",
             "by-reference": True,
-            "rate": {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000, "exemptLoopback": False},
+            "rate": dict(RATE_OF_TEN),
             "proxies": [],
             "real-ip-fallback": False,
             "ui": True,
@@ -156,10 +182,11 @@ CHECKS: dict[str, Callable[[Web], list[str]]] = {
     "anonymous": Web.passed_without_session,
     "unguarded": Web.unguarded,
     "spoofed": Web.spoofed,
-    "throttle": Web.unthrottled,
+    "throttle": lambda web: web.unthrottled(5),
+    "gate": lambda web: web.lenient_gate(RATE, ADDRESSES),
+    "requests": lambda web: web.unlimited(RATE, ADDRESSES),
     "accounts": Web.weak_accounts,
     "limits": lambda web: web.long_sessions(30, 480),
-    "patience": lambda web: web.patient_gate(5, 60, 300),
     "endings": Web.immortal_sessions,
     "cookies": Web.loose_cookies,
     "origins": Web.foreign_origins,
@@ -183,66 +210,198 @@ def test_a_good_entry_passes(check: str) -> None:
     assert CHECKS[check](evidence(good()).subject(Web)) == []
 
 
+LONELY = "another address is answered {}: everybody is refused, or there was no other address"
 ACCEPTED = {"outcome": "accepted", "suite": "AES128-SHA"}
 
 
 @pytest.mark.parametrize(
-    ("check", "path", "value"),
+    ("check", "path", "value", "said"),
     [
-        ("handshakes", "web-tls/1/versions/TLSv1.1", ACCEPTED),
-        ("handshakes", "web-tls/0/versions/TLSv1.3", {"outcome": "refused", "suite": "x"}),
-        ("handshakes", "web-tls/0/weak", ACCEPTED),
-        ("handshakes", "web-tls/0/foreign", ACCEPTED),
-        ("handshakes", "web-tls/0/plain", "open"),
-        ("certificates", "web-tls/0/certificate", {"valid": False, "days": 0, "why": "expired"}),
-        ("certificates", "web-tls/0/certificate", {"valid": True, "days": 13, "why": ""}),
-        ("manners", "web-headers/0/headers/server", ["nginx/1.26.3"]),
-        ("manners", "web-headers/0/headers/strict-transport-security", []),
-        ("anonymous", "web-anonymous/0", seen("GET /healthz", "other", 200)),
-        ("anonymous", "web-anonymous/0", seen("GET /v1/models", "other", 401)),
-        ("endings", "web-endings/2", seen("logout", "other", 200, moment="after")),
-        ("endings", "web-endings/3", seen("short", "other", 200, moment="after")),
-        ("cookies", "web-cookies/0/attributes", ["httponly", "path=/", "secure"]),
-        ("cookies", "web-cookies/0/attributes", ["domain=x", "httponly", "path=/", "samesite=strict", "secure"]),
-        ("cookies", "web-cookies/0/name", "session"),
-        ("origins", "web-origins/1", seen("POST, null", "other", 200, own=False)),
-        ("origins", "web-origins/2", seen("upgrade, null", "other", 101, own=False)),
-        ("frames", "web-headers/0/headers/content-security-policy", ["default-src 'self'"]),
-        ("throttle", "web-burst", [401] * 12),
-        ("accounts", "web-defaults", [303]),
+        ("handshakes", "web-tls/1/versions/TLSv1.1", ACCEPTED, "fd5e:c1a0:78::1 speaks TLSv1.1"),
+        (
+            "handshakes",
+            "web-tls/0/versions/TLSv1.3",
+            {"outcome": "refused", "suite": "x"},
+            "10.78.0.1 does not speak TLSv1.3",
+        ),
+        ("handshakes", "web-tls/0/weak", ACCEPTED, "10.78.0.1 accepts the weak suite AES128-SHA"),
+        ("handshakes", "web-tls/0/foreign", ACCEPTED, "10.78.0.1 answers to another name"),
+        ("handshakes", "web-tls/0/plain", "open", "10.78.0.1 answers plain HTTP on port 80"),
+        (
+            "certificates",
+            "web-tls/0/certificate",
+            {"valid": False, "days": 0, "why": "expired"},
+            "the certificate of 10.78.0.1 is not valid: expired",
+        ),
+        (
+            "certificates",
+            "web-tls/0/certificate",
+            {"valid": True, "days": 13, "why": ""},
+            "the certificate of 10.78.0.1 ends in 13 days",
+        ),
+        ("manners", "web-headers/0/headers/server", ["nginx/1.26.3"], "the login tells server: nginx/1.26.3"),
+        (
+            "manners",
+            "web-headers/0/headers/strict-transport-security",
+            [],
+            "the login has no Strict-Transport-Security for a year: []",
+        ),
+        (
+            "anonymous",
+            "web-anonymous/0",
+            seen("GET /healthz", "other", 200),
+            "GET /healthz at 10.78.0.1 without a session is answered 200 by something behind the login",
+        ),
+        (
+            "anonymous",
+            "web-anonymous/0",
+            seen("GET /v1/models", "other", 401),
+            "GET /v1/models at 10.78.0.1 without a session is answered 401 by something behind the login",
+        ),
+        (
+            "endings",
+            "web-endings/2",
+            seen("logout", "other", 200, moment="after"),
+            "a session is still served after its logout",
+        ),
+        (
+            "endings",
+            "web-endings/3",
+            seen("short", "other", 200, moment="after"),
+            "a session is still served after its time was over",
+        ),
+        (
+            "cookies",
+            "web-cookies/0/attributes",
+            ["httponly", "path=/", "secure"],
+            "the cookie __Host-a of the login lacks samesite=strict",
+        ),
+        (
+            "cookies",
+            "web-cookies/0/attributes",
+            ["domain=x", "httponly", "path=/", "samesite=strict", "secure"],
+            "the cookie __Host-a of the login is not bound to the host",
+        ),
+        ("cookies", "web-cookies/0/name", "session", "the cookie session of the login is not bound to the host"),
+        (
+            "origins",
+            "web-origins/1",
+            seen("POST, null", "other", 200, own=False),
+            "POST, null is answered 200 with a session",
+        ),
+        (
+            "origins",
+            "web-origins/2",
+            seen("upgrade, null", "other", 101, own=False),
+            "upgrade, null is answered 101 with a session",
+        ),
+        (
+            "frames",
+            "web-headers/0/headers/content-security-policy",
+            ["default-src 'self'"],
+            "the login may be framed: no frame-ancestors 'none'",
+        ),
+        (
+            "throttle",
+            "web-burst",
+            [401] * 12,
+            f"more than 5 wrong logins in a row are judged ({[401] * 12})",
+        ),
+        (
+            "throttle",
+            "web-burst",
+            [401] * 6 + [429] * 6,
+            f"more than 5 wrong logins in a row are judged ({[401] * 6 + [429] * 6})",
+        ),
+        ("accounts", "web-defaults", [303], "default credentials are answered 303"),
     ],
 )
-def test_a_breach_is_told(check: str, path: str, value: Any) -> None:
-    assert len(CHECKS[check](evidence(changed(path, value)).subject(Web))) == 1
+def test_a_breach_is_told(check: str, path: str, value: Any, said: str) -> None:
+    assert CHECKS[check](evidence(changed(path, value)).subject(Web)) == [said]
 
 
 @pytest.mark.parametrize(
-    ("check", "path", "value"),
+    ("check", "path", "value", "said"),
     [
-        ("handshakes", "web-able/TLSv1", False),
-        ("handshakes", "web-tls/0/versions/TLSv1", {"outcome": "unreachable", "suite": ""}),
-        ("handshakes", "web-tls", []),
-        ("anonymous", "web-anonymous/0", seen("GET /", "none", 0)),
-        ("anonymous", "web-admitted/0", seen("GET /healthz", "nginx", 502)),
-        ("anonymous", "web-admitted/0", seen("GET /healthz", "login", 302)),
-        ("endings", "web-endings/0", seen("short", "login", 302, moment="before")),
-        ("endings", "web-endings/3", seen("short", "none", 0, moment="after")),
-        ("cookies", "web-cookies", []),
-        ("origins", "web-origins/0", seen("POST, own", "nginx", 403, own=True)),
-        ("accounts", "web-defaults", [429, 429]),
-        ("accounts", "web-defaults", [401, 502]),
-        ("accounts", "web-defaults", []),
-        ("throttle", "web-beside", 429),
-        ("throttle", "web-beside", 0),
-        ("throttle", "web-burst", [502] * 12),
+        ("handshakes", "web-able/TLSv1", False, "this probe cannot speak TLSv1, so 10.78.0.1 was not asked"),
+        (
+            "handshakes",
+            "web-tls/0/versions/TLSv1",
+            {"outcome": "unreachable", "suite": ""},
+            "TLSv1 with 10.78.0.1 was not measured: unreachable",
+        ),
+        ("handshakes", "web-tls", [], "the probe met nothing (tls)"),
+        ("anonymous", "web-anonymous/0", seen("GET /", "none", 0), "GET / at 10.78.0.1 got no answer: "),
+        (
+            "anonymous",
+            "web-admitted/0",
+            seen("GET /healthz", "nginx", 502),
+            "GET /healthz with a session is answered 502 by nginx: what is refused without one proves nothing",
+        ),
+        (
+            "anonymous",
+            "web-admitted/0",
+            seen("GET /healthz", "login", 302),
+            "GET /healthz with a session is answered 302 by login: what is refused without one proves nothing",
+        ),
+        (
+            "endings",
+            "web-endings/0",
+            seen("short", "login", 302, moment="before"),
+            "the session of the case short never worked",
+        ),
+        (
+            "endings",
+            "web-endings/3",
+            seen("short", "none", 0, moment="after"),
+            "the replay of the case short got no answer",
+        ),
+        ("cookies", "web-cookies", [], "the probe met nothing (cookies)"),
+        (
+            "origins",
+            "web-origins/0",
+            seen("POST, own", "nginx", 403, own=True),
+            "POST, own is refused (403): what is refused to others proves nothing",
+        ),
+        (
+            "accounts",
+            "web-defaults",
+            [429, 429],
+            "logins with default credentials are answered [429, 429]: they were not judged",
+        ),
+        (
+            "accounts",
+            "web-defaults",
+            [401, 502],
+            "logins with default credentials are answered [401, 502]: they were not judged",
+        ),
+        ("accounts", "web-defaults", [], "logins with default credentials are answered []: they were not judged"),
+        (
+            "throttle",
+            "web-beside",
+            429,
+            LONELY.format(429),
+        ),
+        (
+            "throttle",
+            "web-beside",
+            0,
+            LONELY.format(0),
+        ),
+        ("throttle", "web-burst", [502] * 12, "wrong logins are answered [502], so nothing was throttled"),
+        ("throttle", "web-burst", [401] * 4 + [429], "only 5 attempts were made"),
     ],
 )
-def test_what_proves_nothing_is_not_measured(check: str, path: str, value: Any) -> None:
-    with pytest.raises(Unmeasured):
+def test_what_proves_nothing_is_not_measured(check: str, path: str, value: Any, said: str) -> None:
+    with pytest.raises(Unmeasured) as raised:
         CHECKS[check](evidence(changed(path, value)).subject(Web))
+    assert str(raised.value) == said
 
 
-@pytest.mark.parametrize("junk", [None, 7, "text", [], {}, [[]], [{}], {"a": None}])
+JUNK = [None, 7, "text", [], {}, [[]], [{}], {"a": None}]
+
+
+@pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("check", CHECKS)
 def test_junk_is_nobodys_pass(check: str, junk: Any) -> None:
     masters = "none" if junk is None else junk
@@ -251,25 +410,62 @@ def test_junk_is_nobodys_pass(check: str, junk: Any) -> None:
         CHECKS[check](host.subject(Web))
 
 
+READS = {  # what each check rests on, beside nginx's files and the gate's report
+    "handshakes": ["web-able", "web-tls"],
+    "certificates": ["web-tls"],
+    "manners": ["web-headers"],
+    "anonymous": ["web-anonymous", "web-admitted"],
+    "throttle": ["web-burst", "web-beside"],
+    "accounts": ["web-defaults"],
+    "endings": ["web-endings"],
+    "cookies": ["web-cookies"],
+    "origins": ["web-origins"],
+    "frames": ["web-headers"],
+}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize(("check", "name"), [(check, name) for check, names in READS.items() for name in names])
+def test_junk_in_one_place_alone_is_nobodys_pass(check: str, name: str, junk: Any) -> None:
+    with pytest.raises(Unmeasured):
+        CHECKS[check](evidence(changed(name, junk)).subject(Web))
+
+
 @pytest.mark.parametrize(
-    ("check", "old", "new"),
+    ("check", "old", "new", "said"),
     [
-        ("unguarded", "auth_request /_gate;", ""),
+        ("unguarded", "auth_request /_gate;", "", ["the server agent.example does not ask the gate"]),
         (
             "unguarded",
             "location / {",
             "location /healthz { auth_request off; proxy_pass http://gateway; } location / {",
+            ["the location /healthz has auth_request off"],
         ),
-        ("unguarded", "satisfy all;", "satisfy any; allow 10.78.0.0/24; deny all;"),
-        ("spoofed", "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for"),
-        ("spoofed", 'proxy_set_header X-Remote-User "";', ""),
-        ("spoofed", 'proxy_set_header Cookie "";', ""),
-        ("listeners", "listen 10.78.0.1:443 ssl;", "listen [::]:443 ssl;"),
+        (
+            "unguarded",
+            "satisfy all;",
+            "satisfy any; allow 10.78.0.0/24; deny all;",
+            ["`satisfy any` in server: an address is enough", "server allows addresses by itself"],
+        ),
+        (
+            "spoofed",
+            "X-Forwarded-For $remote_addr",
+            "X-Forwarded-For $proxy_add_x_forwarded_for",
+            ["the location / sends x-forwarded-for: $proxy_add_x_forwarded_for"],
+        ),
+        (
+            "spoofed",
+            'proxy_set_header X-Remote-User "";',
+            "",
+            ["the location / sends x-remote-user: what the client sends"],
+        ),
+        ("spoofed", 'proxy_set_header Cookie "";', "", ["the location / sends cookie: what the client sends"]),
+        ("listeners", "listen 10.78.0.1:443 ssl;", "listen [::]:443 ssl;", ["nginx listens on [::]:443"]),
     ],
 )
-def test_a_hole_in_nginxs_settings_is_told(check: str, old: str, new: str) -> None:
+def test_a_hole_in_nginxs_settings_is_told(check: str, old: str, new: str, said: list[str]) -> None:
     assert old in NGINX
-    assert CHECKS[check](evidence(good(), nginx=NGINX.replace(old, new)).subject(Web))
+    assert CHECKS[check](evidence(good(), nginx=NGINX.replace(old, new)).subject(Web)) == said
 
 
 def test_an_included_file_counts_where_it_is_included() -> None:
@@ -312,66 +508,276 @@ def test_settings_that_are_none_are_not_measured(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "gate"),
+    ("check", "gate", "said"),
     [
-        ("patience", {"settings": {"attempts": 100, "window": 60, "lockout": 300}}),
-        ("patience", {"settings": {"attempts": 6, "window": 60, "lockout": 300}}),
-        ("patience", {"settings": {"attempts": 5, "window": 59, "lockout": 300}}),
-        ("patience", {"settings": {"attempts": 5, "window": 60, "lockout": 1}}),
-        ("limits", {"settings": {"idle": 1800, "absolute": 2592000}}),
-        ("limits", {"settings": {"idle": 7200, "absolute": 28800}}),
-        ("limits", {"sessions": [{"age": 30000.0}]}),
-        ("accounts", {"schemes": ["scrypt$15$8$3", "other"]}),
-        ("accounts", {"schemes": ["scrypt$10$8$1"]}),
-        ("accounts", {"password_least": 8}),
+        (
+            "limits",
+            {"settings": {"idle": 1800, "absolute": 28801}},
+            "the gate's absolute limit is 28801 s, not 28800 s at most",
+        ),
+        (
+            "limits",
+            {"settings": {"idle": 1801, "absolute": 28800}},
+            "the gate's idle limit is 1801 s, not 1800 s at most",
+        ),
+        (
+            "limits",
+            {"sessions": [{"age": 28801, "unused": 0.0}]},
+            "a live session is 28801 s old, 28800 s are the most",
+        ),
+        (
+            "limits",
+            {"sessions": [{"age": 27000.0, "unused": 1800.1}]},
+            "a live session is 1800 s unused, 1800 s are the most",
+        ),
+        (
+            "accounts",
+            {"schemes": ["scrypt$15$8$3", "other"]},
+            "a password is kept as other, not as scrypt of at least (15, 8, 3)",
+        ),
+        (
+            "accounts",
+            {"schemes": ["scrypt$10$8$1"]},
+            "a password is kept as scrypt$10$8$1, not as scrypt of at least (15, 8, 3)",
+        ),
+        ("accounts", {"password_least": 8}, "the gate takes passwords of fewer than 14 characters"),
     ],
 )
-def test_a_lax_gate_is_told(check: str, gate: World) -> None:
-    assert len(CHECKS[check](evidence(good(), gate=report() | gate).subject(Web))) == 1
+def test_a_lax_gate_is_told(check: str, gate: World, said: str) -> None:
+    assert CHECKS[check](evidence(good(), gate=report() | gate).subject(Web)) == [said]
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "check"),
+    ("check", "gate"),
     [
-        ("answers", {"nothing": 200}, lambda one: one.open_doors([])),
-        ("answers", {"wrong": 200}, lambda one: one.open_doors([])),
-        ("answers", {"forged": 200}, lambda one: one.open_doors([])),
-        ("settings", {"mode": "none"}, lambda one: one.open_doors([])),
-        ("settings", {"by-reference": False}, lambda one: one.open_doors([])),
-        ("settings", {"proxies": ["172.30.0.0/16"]}, lambda one: one.open_doors([])),
-        ("settings", {"real-ip-fallback": None}, lambda one: one.open_doors([])),
-        ("settings", {"rate": None}, Gateways.unlimited),
-        ("settings", {"rate": {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000}}, Gateways.unlimited),
-        ("burst", {"attempts": [401] * 12}, Gateways.untiring),
-        ("strength", {"length": 8, "bits": 24}, Gateways.weak_tokens),
-        ("strength", {"length": 40, "bits": 0}, Gateways.weak_tokens),
-        ("strength", {"filler": True}, Gateways.weak_tokens),
+        ("limits", {"sessions": [{"age": 60.0}]}),
+        ("limits", {"sessions": [{"unused": 60.0}]}),
+        ("limits", {"sessions": [{"age": True, "unused": 0.0}]}),
+        ("accounts", {"users": 3, "schemes": []}),
+        ("accounts", {"users": None}),
+    ],
+)
+def test_what_the_gate_does_not_say_is_not_measured(check: str, gate: World) -> None:
+    with pytest.raises(Unmeasured):
+        CHECKS[check](evidence(good(), gate=report() | gate).subject(Web))
+
+
+def test_a_gate_without_users_has_no_hashes() -> None:
+    assert CHECKS["accounts"](evidence(good(), gate=report() | {"users": 0, "schemes": []}).subject(Web)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("attempts", 6, "judges 6 wrong logins, not 5 at most"),
+        ("window", 59, "window is 59 s, not 60 s at least"),
+        ("lockout", 299, "lockout is 299 s, not 300 s at least"),
+        ("lockout", 1, "lockout is 1 s, not 300 s at least"),
+        ("peer_networks", [], "counts the peers around fd5e:c1a0:78::1 as one"),
+        ("peer_networks", ["10.78.0.0/24", "fd5e:c1a0:79::/64"], "counts the peers around fd5e:c1a0:78::1 as one"),
+        ("peer_networks", ["fd5e:c1a0:78::/64", "2000::/3"], "counts 2000::/3 as a peer's network"),
+        ("peer_networks", ["::/0"], "counts ::/0 as a peer's network"),
+    ],
+)
+def test_a_gate_that_forgives_or_takes_peers_for_one_is_told(name: str, value: Any, said: str) -> None:
+    lax = report()
+    lax["settings"][name] = value
+    (found,) = evidence(good(), gate=lax).subject(Web).lenient_gate(RATE, ADDRESSES)
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attempts", 1),
+        ("window", 3600),
+        ("lockout", 86400),
+        ("peer_networks", ["fd00::/8"]),
+        ("peer_networks", ["0.0.0.0/0", "fd5e:c1a0:78::/64"]),
+    ],
+)
+def test_a_stricter_gate_is_as_good(name: str, value: Any) -> None:
+    strict = report()
+    strict["settings"][name] = value
+    assert evidence(good(), gate=strict).subject(Web).lenient_gate(RATE, ADDRESSES) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("attempts", None), ("lockout", "300"), ("peer_networks", None), ("peer_networks", ["vpn"])]
+)
+def test_a_gate_that_does_not_say_how_it_counts_is_not_measured(name: str, value: Any) -> None:
+    silent = report()
+    silent["settings"][name] = value
+    with pytest.raises(Unmeasured):
+        evidence(good(), gate=silent).subject(Web).lenient_gate(RATE, ADDRESSES)
+
+
+def test_a_peers_network_may_have_global_addresses_where_it_is_the_entrys_own() -> None:
+    own = report()
+    own["settings"]["peer_networks"] = ["2001:db8:78::/64"]
+    web = evidence(good(), gate=own).subject(Web)
+    assert web.lenient_gate(RATE, ["2001:db8:78::1"]) == []
+    assert len(web.lenient_gate(RATE, ["2001:db8:79::1"])) == 2
+
+
+@pytest.mark.parametrize(("attempts", "said"), [(10, 0), (9, 1), (11, 0)])
+def test_the_burst_is_judged_by_the_attempts_that_are_allowed(attempts: int, said: int) -> None:
+    web = evidence(changed("web-burst", [401] * 10 + [429] * 2)).subject(Web)
+    assert len(web.unthrottled(attempts)) == said
+
+
+def test_a_lock_that_is_there_from_the_last_run_is_one() -> None:
+    assert evidence(changed("web-burst", [429] * 12)).subject(Web).unthrottled(5) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "check", "said"),
+    [
+        (
+            "answers",
+            {"nothing": 200},
+            lambda one: one.open_doors([]),
+            ["openclaw answers 200 to a call with nothing for a token"],
+        ),
+        (
+            "answers",
+            {"wrong": 200},
+            lambda one: one.open_doors([]),
+            ["openclaw answers 200 to a call with wrong for a token"],
+        ),
+        (
+            "answers",
+            {"forged": 200},
+            lambda one: one.open_doors([]),
+            ["openclaw answers 200 to a forged X-Forwarded-For"],
+        ),
+        (
+            "settings",
+            {"mode": "none"},
+            lambda one: one.open_doors([]),
+            ["openclaw authenticates by none, not by a referenced token"],
+        ),
+        (
+            "settings",
+            {"by-reference": False},
+            lambda one: one.open_doors([]),
+            ["openclaw authenticates by token, not by a referenced token"],
+        ),
+        (
+            "settings",
+            {"proxies": ["172.30.0.0/16"]},
+            lambda one: one.open_doors([]),
+            ["openclaw trusts 172.30.0.0/16, not none"],
+        ),
+        (
+            "settings",
+            {"real-ip-fallback": None},
+            lambda one: one.open_doors([]),
+            ["openclaw takes X-Real-IP where X-Forwarded-For is missing"],
+        ),
+        (
+            "settings",
+            {"rate": None},
+            Gateways.unlimited,
+            [
+                "openclaw has maxAttempts None, not 10",
+                "openclaw has windowMs None, not 60000",
+                "openclaw has lockoutMs None, not 300000",
+                "openclaw exempts loopback from its limit, where every proxied attempt comes from",
+            ],
+        ),
+        (
+            "settings",
+            {"rate": {"maxAttempts": 10, "windowMs": 60000, "lockoutMs": 300000}},
+            Gateways.unlimited,
+            ["openclaw exempts loopback from its limit, where every proxied attempt comes from"],
+        ),
+        (
+            "burst",
+            {"attempts": [401] * 12},
+            Gateways.untiring,
+            ["openclaw judges 12 wrong tokens in a row from one address"],
+        ),
+        (
+            "burst",
+            {"attempts": [401] * 11 + [429]},
+            Gateways.untiring,
+            ["openclaw judges 11 wrong tokens in a row from one address"],
+        ),
+        (
+            "settings",
+            {"rate": RATE_OF_TEN | {"maxAttempts": 11}},
+            Gateways.unlimited,
+            ["openclaw has maxAttempts 11, not 10"],
+        ),
+        (
+            "settings",
+            {"rate": RATE_OF_TEN | {"windowMs": 59999}},
+            Gateways.unlimited,
+            ["openclaw has windowMs 59999, not 60000"],
+        ),
+        (
+            "settings",
+            {"rate": RATE_OF_TEN | {"lockoutMs": 299999}},
+            Gateways.unlimited,
+            ["openclaw has lockoutMs 299999, not 300000"],
+        ),
+        (
+            "strength",
+            {"length": 8, "bits": 24},
+            Gateways.weak_tokens,
+            ["the token of openclaw has 8 characters and some 24 bits: make it 32 random bytes"],
+        ),
+        (
+            "strength",
+            {"length": 40, "bits": 0},
+            Gateways.weak_tokens,
+            ["the token of openclaw has 40 characters and some 0 bits: make it 32 random bytes"],
+        ),
+        (
+            "strength",
+            {"filler": True},
+            Gateways.weak_tokens,
+            ["the token of openclaw contains a word of example files"],
+        ),
         *(
-            ("settings", change, lambda one: one.loose_origins(["agent.example", "other.example"]))
-            for change in (
-                {"origins": ["*"]},
-                {"origins": []},
-                {"origins": ["https://agent.example", "https://other.example"]},
-                {"origins": ["http://agent.example"]},
-                {"origins": ["https://agent.example.evil"]},
-                {"host-header-fallback": True},
+            (
+                "settings",
+                {"origins": origins},
+                lambda one: one.loose_origins(["agent.example", "other.example"]),
+                [f"openclaw allows the origins {origins}, not its front door's alone"],
             )
+            for origins in (
+                ["*"],
+                [],
+                ["https://agent.example", "https://other.example"],
+                ["http://agent.example"],
+                ["https://agent.example.evil"],
+            )
+        ),
+        (
+            "settings",
+            {"host-header-fallback": True},
+            lambda one: one.loose_origins(["agent.example"]),
+            ["openclaw takes the Host header for an origin"],
         ),
     ],
 )
-def test_a_lax_gateway_is_told(section: str, change: World, check: Callable[[Gateways], list[str]]) -> None:
+def test_a_lax_gateway_is_told(
+    section: str, change: World, check: Callable[[Gateways], list[str]], said: list[str]
+) -> None:
     assert check(evidence(good()).subject(Gateways)) == []
     lax = gateway()
     lax[section] |= change
-    assert check(evidence(good(), gateways=[lax]).subject(Gateways))
+    assert check(evidence(good(), gateways=[lax]).subject(Gateways)) == said
 
 
 def test_a_gateway_that_refuses_everybody_proves_nothing() -> None:
     deaf = gateway()
     deaf["answers"]["right"] = 401
-    with pytest.raises(Unmeasured):
+    with pytest.raises(Unmeasured, match="401"):
         evidence(good(), gateways=[deaf]).subject(Gateways).open_doors([])
-    with pytest.raises(Unmeasured):
+    with pytest.raises(Unmeasured, match="no agent container with a published gateway runs"):
         evidence(good(), gateways=[]).subject(Gateways)
 
 
@@ -383,20 +789,46 @@ def test_a_gateway_that_asks_nobody_is_told_although_it_knows_no_token() -> None
 
 
 @pytest.mark.parametrize(
-    ("section", "said", "check"),
+    ("section", "said", "check", "why"),
     [
-        ("answers", {"problem": "no such process"}, lambda one: one.open_doors([])),
-        ("burst", {"problem": "no such process"}, Gateways.untiring),
-        ("burst", {"attempts": [429] * 12, "beside": 404}, Gateways.untiring),
-        ("burst", {"attempts": ["timeout"] * 12, "beside": 404}, Gateways.untiring),
-        ("burst", {"attempts": [401] * 10, "beside": 404}, Gateways.untiring),
-        ("burst", {"attempts": [401] * 10 + [429] * 2, "beside": 429}, Gateways.untiring),
+        (
+            "answers",
+            {"problem": "no such process"},
+            lambda one: one.open_doors([]),
+            "openclaw could not be asked in its own network: no such process",
+        ),
+        (
+            "burst",
+            {"problem": "no such process"},
+            Gateways.untiring,
+            "openclaw could not be asked in its own network: no such process",
+        ),
+        (
+            "burst",
+            {"attempts": [429] * 12, "beside": 404},
+            Gateways.untiring,
+            "openclaw answers [429] to a first wrong token: a limit cannot be told from that",
+        ),
+        (
+            "burst",
+            {"attempts": ["timeout"] * 12, "beside": 404},
+            Gateways.untiring,
+            "openclaw answers ['timeout'] to a first wrong token: a limit cannot be told from that",
+        ),
+        ("burst", {"attempts": [401] * 10, "beside": 404}, Gateways.untiring, "only 10 attempts were made at openclaw"),
+        (
+            "burst",
+            {"attempts": [401] * 10 + [429] * 2, "beside": 429},
+            Gateways.untiring,
+            "openclaw answers 429 to the right token from another address",
+        ),
     ],
 )
 def test_a_gateway_that_was_not_tried_or_locks_everybody_out_is_unmeasured(
-    section: str, said: World, check: Callable[[Gateways], list[str]]
+    section: str, said: World, check: Callable[[Gateways], list[str]], why: str
 ) -> None:
     odd = gateway()
     odd[section] = said
-    with pytest.raises(Unmeasured):
+    with pytest.raises(Unmeasured) as raised:
         check(evidence(good(), gateways=[odd]).subject(Gateways))
+    assert str(raised.value) == why

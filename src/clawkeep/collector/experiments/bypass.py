@@ -35,9 +35,10 @@ from clawkeep.collector.experiments.bypass_cases import (
 )
 from clawkeep.collector.experiments.connects import LOCAL_REFUSALS, Connect, connect_all
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.addresses import NAME_SERVER_PORT, PROXY_PORT
+from clawkeep_host.agents import name_of
 
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
-PROXY_PORT, DNS_PORT = 3128, 53
 PATIENCE = 2.5  # seconds for a datagram
 PROXY_PATIENCE = 25.0  # seconds: the proxy itself waits 10 s for a name and 15 s for a connection
 WORKERS = 24
@@ -55,12 +56,12 @@ def collect(rec: Recorder) -> None:
     known, rebinding = facts(rec.parameters.get("site") or {}, tier, random_labels())
     tasks = list(filled(known, rebinding))
     approved = listed(rec.parameters.get("site") or {}, tier)
-    running = [one for one in docker.running(rec) if docker.is_agent(one)]
+    running = docker.agents(rec)
     found: Dict[str, Any] = {"host": peers(tasks, known["approved"]), "containers": []}
     rec.json("bypass-counters-before", COUNTERS)
     for container in running:
         pid = int(container["State"]["Pid"])
-        one: Dict[str, Any] = {"name": docker.name_of(container), "host_network": namespaces.same_network(pid)}
+        one: Dict[str, Any] = {"name": name_of(container), "host_network": namespaces.same_network(pid)}
         if not one["host_network"]:
             networks = ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
             gateways = [str(end["Gateway"]) for end in networks if end.get("Gateway")]
@@ -80,7 +81,7 @@ Tasks = List[Tuple[Case, Optional[str], Optional[str]]]
 
 def attempt(pid: int, tasks: Tasks, gateways: List[str], approved: List[str], plain: str) -> Dict[str, Any]:
     """What came of the cases in the network of process `pid`; `approved` are tried as they are meant to be used."""
-    resolv = proc.read("/proc/%d/root/etc/resolv.conf" % pid) or ""
+    resolv = proc.read_inside(pid, "/etc/resolv.conf") or ""
     servers = names.servers_in(resolv)
     return namespaces.in_network_of(pid, lambda: inside(tasks, gateways, servers, approved, plain))
 
@@ -225,7 +226,7 @@ def query(server: str, name: str, record: str) -> Record:
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as client:
             client.settimeout(PATIENCE)
-            client.connect((server, DNS_PORT))
+            client.connect((server, NAME_SERVER_PORT))
             client.send(asked)
             found["sent"] = 1
             answer = client.recv(4096)

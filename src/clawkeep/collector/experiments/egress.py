@@ -20,20 +20,13 @@ from clawkeep.collector.experiments import bypass, names
 from clawkeep.collector.experiments.bypass_cases import listed
 from clawkeep.collector.experiments.connects import Connect, connect_all
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.addresses import METADATA, PLATFORM, PROXY_PORT
+from clawkeep_host.agents import name_of
 
 COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 SOCKETS = ("ss", "-Hltnup")
 
-METADATA = (
-    "169.254.169.254",  # most clouds
-    "169.254.170.2",  # container credentials
-    "169.254.170.23",  # pod identity
-    "100.100.100.200",
-    "192.0.0.192",
-    "168.63.129.16",
-    "fd00:ec2::254",
-    "fd00:ec2::23",
-)
+ENDPOINTS = (*METADATA, *PLATFORM)
 SPELLINGS = (  # one address, as lenient parsers accept it
     "2852039166",
     "0xa9fea9fe",
@@ -62,7 +55,8 @@ HEALTHZ = "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
 def collect(rec: Recorder) -> None:
     """Record listeners, container addresses and the outcome of every probe, with the counters around the probes."""
     host = _host_addresses(rec)
-    running = [_seen(container) for container in docker.running(rec)]
+    known = docker.agent_names(rec)
+    running = [_seen(container, name_of(container) in known) for container in docker.running(rec)]
     listening = _listeners(rec, running)
     reach: Dict[str, Any] = {"host": [], "containers": running}
 
@@ -98,7 +92,7 @@ def _together(jobs: Sequence[Callable[[], Any]]) -> None:
         raise problems[0]
 
 
-def _seen(container: Dict[str, Any]) -> Dict[str, Any]:
+def _seen(container: Dict[str, Any], agent: bool) -> Dict[str, Any]:
     """What the probes need of an inspected container: nothing of its environment or command."""
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
     addresses = [
@@ -113,7 +107,7 @@ def _seen(container: Dict[str, Any]) -> Dict[str, Any]:
         "id": str(container.get("Id")),
         "pid": int(container["State"]["Pid"]),
         "image": image,
-        "agent": docker.is_agent(container) or "openclaw" in image,
+        "agent": agent,
         "host_network": namespaces.same_network(int(container["State"]["Pid"])),
         "addresses": addresses,
     }
@@ -234,7 +228,7 @@ def _prober(
     """A job that makes the agent container's probes in its network namespace and adds them to its record."""
 
     def probe() -> None:
-        resolv = proc.read("/proc/%d/root/etc/resolv.conf" % agent["pid"]) or ""
+        resolv = proc.read_inside(agent["pid"], "/etc/resolv.conf") or ""
 
         def inside() -> None:
             agent["interfaces"] = [name for _, name in socket.if_nameindex() if name != "lo"]
@@ -255,7 +249,7 @@ def _proxied(rec: Recorder, agent: Dict[str, Any]) -> List[Dict[str, Any]]:
     gateways = [str(end["gateway"]) for end in agent["addresses"] if end["gateway"]]
     if tier.get("egress_mode") != "proxy_allowlist" or not names_listed or not gateways:
         return []
-    return [bypass.tunnel((gateways[0], bypass.PROXY_PORT), names_listed[0] + ":443", names_listed[0])]
+    return [bypass.tunnel((gateways[0], PROXY_PORT), names_listed[0] + ":443", names_listed[0])]
 
 
 def _agent_wishes(
@@ -267,7 +261,7 @@ def _agent_wishes(
     answers: Dict[str, List[str]],
 ) -> List[Connect]:
     """Everything an agent container tries: what must fail, and the public endpoints that must answer."""
-    wishes = [Connect("metadata", address, 80, GET) for address in METADATA]
+    wishes = [Connect("metadata", address, 80, GET) for address in ENDPOINTS]
     wishes.append(Connect("metadata", METADATA[0], 80, PUT_IMDS2))
     wishes += [Connect("spelling", spelling, 80, GET) for spelling in SPELLINGS]
     for name, addresses in answers.items():

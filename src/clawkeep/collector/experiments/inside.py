@@ -1,217 +1,218 @@
-"""The probe that runs inside an agent container, as the agent's own uid, in one `docker exec`. Standard library only.
+"""The probe that runs inside an agent container, as the agent's own uid, in one exec session. Standard library only.
 
-It is Perl because perl-base is in every Debian image, starts in a blink under emulation, and makes system calls by
-number. It needs no module. It prints rows of tab-separated, percent-escaped fields; the last row is `done`.
+The agent runs beside it under the same uid, and would like to speak for it. Its first act is therefore to become
+undumpable: from then on its memory and its descriptors belong to root. Whatever was open before is not used. It makes
+two pipes, waits, and the collector opens them from the host: through one it gives the program and a random token,
+through the other it takes the rows, each with that token and its number. Who traces it is seen from the host. Between
+its start and that first act a debugger could attach and let go again unseen: kernel.yama.ptrace_scope (HST-03) keeps
+it from that. What is left to the agent is to stop or end the probe, and then nothing was measured.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-import urllib.parse
-from typing import Any, Dict, List
+import secrets
+import select
+import signal
+import time
+from typing import Any, Dict, List, Optional, Tuple
 
-from clawkeep.collector import docker
+from clawkeep.collector import api, docker, proc
+from clawkeep.collector.experiments.probe_script import BOOT, filled, script
+from clawkeep.collector.inside import authentic, rows
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host.agents import name_of
 
-SYSCALLS = {  # unshare, keyctl, bpf, mount, umount2, getpid
-    "x86_64": (272, 250, 321, 165, 166, 39),
-    "aarch64": (97, 219, 280, 40, 39, 172),
-}
-PROBE_SECONDS = 45  # the exec is given up after this; a probe on an idle host takes two under emulation
+__all__ = ["collect", "probe", "rows"]
 
-PROBE = r"""
-use strict;
-$| = 1;
-$SIG{PIPE} = "IGNORE";
-alarm 40;
-my ($nonce, $unshare, $keyctl, $bpf, $mount, $umount, $getpid) = ("@NONCE@", @SYSCALLS@);
-my $CREATE = 0301;       # O_WRONLY | O_CREAT | O_EXCL
-my ($INET, $INET6, $UNIX, $STREAM, $NONBLOCK, $RAW) = (2, 10, 1, 1, 04000, 3);
-my ($EINPROGRESS, $ETIMEDOUT) = (115, 110);
-
-sub row {
-  my @fields = map { "$_" } @_;
-  s/([^\x21-\x24\x26-\x7e])/sprintf "%%%02X", ord $1/ge for @fields;
-  print join("\t", @fields), "\n";
-}
-sub code { return $_[0] ? 0 : $! + 0 }
-
-row("identity", $<, $>, $(, $));
-
-# File systems by mount point.
-my %type;
-open(my $info, "<", "/proc/self/mountinfo") or die;
-while (<$info>) {
-  my ($head, $tail) = split / - /;
-  my $at = (split / /, $head)[4];
-  $at =~ s/\\(\d{3})/chr oct $1/ge;
-  $type{$at} = (split / /, $tail)[0];
-}
-
-# One walk over every mount: directories to try, sockets to knock at, canaries that should not be here.
-my (@dirs, @sockets, @canaries);
-my @find = (
-  "find", "/", "(", "-path", "/proc", "-o", "-path", "/sys", ")", "-prune", "-o",
-  "(", "-type", "d", "-o", "-type", "s", "-o", "-name", $nonce, ")", "-printf", '%y%p\0',
-);
-open(STDERR, ">", "/dev/null");
-if (open(my $walk, "-|", @find)) {
-  local $/ = "\0";
-  while (<$walk>) {
-    chomp;
-    my ($kind, $path) = (substr($_, 0, 1), substr($_, 1));
-    if ($path =~ m{/\Q$nonce\E$}) { push @canaries, $path }
-    elsif ($kind eq "s") { push @sockets, $path }
-    else { push @dirs, $path }
-  }
-  close $walk;
-  row("walk", scalar @dirs) if @dirs;
-}
-row("canary", $_, code(open(my $file, "<", $_))) for @canaries;
-
-# Try to create a file in every directory; below a writable one only where another mount begins.
-my (@writable, %refused, @scratch);
-for my $dir (@dirs) {
-  next if !$type{$dir} && grep { index($dir, $_) == 0 } @writable;
-  my $file = ($dir eq "/" ? "" : $dir) . "/.clawkeep-probe-$$";
-  if (!sysopen(my $made, $file, $CREATE, 0600)) { $refused{$! + 0}++; next }
-  unlink $file;
-  row("writable", $dir);
-  push @writable, $dir eq "/" ? "/" : "$dir/";
-  push @scratch, $dir if ($type{$dir} // "") eq "tmpfs";
-}
-row("refused", $_, $refused{$_}) for sort keys %refused;
-
-# Scratch space runs no program. That a shell can read the same script is the control experiment.
-for my $dir (@scratch) {
-  my $file = "$dir/.clawkeep-probe-$$";
-  sysopen(my $script, $file, $CREATE, 0700) or next;
-  print $script "#!/bin/sh\nexit 0\n";
-  close $script;
-  my $error = system({ $file } $file) == -1 ? $! + 0 : 0;
-  my $read = system("/bin/sh", $file);
-  unlink $file;
-  row("execute", $dir, $error, $read);
-}
-
-# Ordinary TCP works; raw packets and mounts do not.
-sub tcp {
-  my ($listener, $client);
-  socket($listener, $INET, $STREAM, 6) or return 0;
-  bind($listener, pack("S n a4 x8", $INET, 0, "\x7f\0\0\1")) && listen($listener, 1) or return 0;
-  return socket($client, $INET, $STREAM, 6) && connect($client, getsockname($listener));
-}
-row("try", "tcp", code(tcp()));
-row("try", "raw-socket", code(socket(my $raw, $INET, $RAW, 1)));
-my ($source, $target, $type) = ("none", "/tmp", "tmpfs");
-my $mounted = syscall($mount, $source, $target, $type, 0, 0) == 0;
-row("try", "mount", code($mounted));
-syscall($umount, $target, 0) if $mounted;
-
-# getpid is the control experiment of the system calls that seccomp denies.
-row("try", "getpid", code(syscall($getpid) == $$));
-row("try", "keyctl", code(syscall($keyctl, 0, -3, 0) >= 0));
-my $attributes = "\0" x 128;
-row("try", "bpf", code(syscall($bpf, 0, $attributes, 72) >= 0));
-
-# Whatever listens on a unix socket: does a container engine answer?
-for my $path (@sockets) {
-  my ($peer, $text) = (undef, "");
-  next if length $path > 100;
-  socket($peer, $UNIX, $STREAM, 0);
-  if (!connect($peer, pack("S a*", $UNIX, $path . "\0"))) { row("socket", $path, $! + 0, ""); next }
-  syswrite($peer, "GET /_ping HTTP/1.0\r\nHost: localhost\r\n\r\n");
-  my $ready = "";
-  vec($ready, fileno $peer, 1) = 1;
-  sysread($peer, $text, 400) if select($ready, undef, undef, 1) > 0;
-  row("socket", $path, 0, $text);
-}
-
-# The same over TCP, at every default gateway.
-my @gateways;
-if (open(my $routes, "<", "/proc/net/route")) {
-  while (<$routes>) {
-    my @field = split;
-    next unless $field[1] eq "00000000" && $field[2] =~ /^[0-9A-F]{8}$/ && $field[2] ne "00000000";
-    my $address = pack("N", unpack("V", pack("H8", $field[2])));
-    push @gateways, [$INET, join(".", unpack("C4", $address)), $address];
-  }
-}
-if (open(my $routes, "<", "/proc/net/ipv6_route")) {
-  while (<$routes>) {
-    my @field = split;
-    next unless $field[0] eq "0" x 32 && $field[1] eq "00" && $field[4] ne "0" x 32 && $field[9] ne "lo";
-    push @gateways, [$INET6, join(":", unpack("(A4)8", $field[4])), pack("H32", $field[4]), $field[9]];
-  }
-}
-my (%pending, $wait);
-$wait = "";
-for my $gateway (@gateways) {
-  my ($family, $name, $address, $device) = @$gateway;
-  my $scope = 0;
-  if ($device && open(my $index, "<", "/sys/class/net/$device/ifindex")) { $scope = 0 + <$index> }
-  for my $port (2375, 2376) {
-    socket(my $client, $family, $STREAM | $NONBLOCK, 6) or next;
-    my $peer = $family == $INET
-      ? pack("S n a4 x8", $INET, $port, $address)
-      : pack("S n N a16 L", $INET6, $port, 0, $address, $scope);
-    if (connect($client, $peer)) { row("engine-port", $name, $port, 0) }
-    elsif ($! != $EINPROGRESS) { row("engine-port", $name, $port, $! + 0) }
-    else { $pending{fileno $client} = [$client, $name, $port]; vec($wait, fileno $client, 1) = 1 }
-  }
-}
-my $left = 1;
-while (%pending && $left > 0) {
-  (my $count, $left) = select(undef, my $ready = $wait, undef, $left);
-  last if $count <= 0;
-  for my $number (keys %pending) {
-    next unless vec($ready, $number, 1);
-    my ($client, $name, $port) = @{ delete $pending{$number} };
-    row("engine-port", $name, $port, unpack("i", getsockopt($client, 1, 4)));    # SOL_SOCKET, SO_ERROR
-    vec($wait, $number, 1) = 0;
-  }
-}
-row("engine-port", $_->[1], $_->[2], $ETIMEDOUT) for values %pending;
-
-my $config = $ENV{OPENCLAW_CONFIG_PATH};
-row("readable", $config, code(open(my $reading, "<", $config))) if $config;
-row("try", "unshare", code(syscall($unshare, 0x10000000) == 0));    # CLONE_NEWUSER; last, since it would change us
-row("done");
-"""
+PERL = "/usr/bin/perl"  # not by PATH, on which the agent may have a folder of its own
+# Settings of the container that would have Perl or its loader read files of somebody else.
+ENVIRONMENT = ("LD_PRELOAD=", "LD_LIBRARY_PATH=", "PERL5LIB=", "PERL5OPT=", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+PROBE_SECONDS = 45.0  # the probe is given up after this; on an idle host it takes two under emulation
+POLL_SECONDS = 0.05
+MOST_BYTES = 4_000_000  # of rows; thousands of directories are some hundred kilobytes
 
 
-def script(nonce: str) -> str:
-    """The probe, made for this machine's system call numbers and for canaries called `nonce`."""
-    numbers = SYSCALLS.get(os.uname().machine, SYSCALLS["x86_64"])
-    return PROBE.replace("@NONCE@", nonce).replace("@SYSCALLS@", ", ".join(map(str, numbers)))
+class Ended(Exception):
+    """The probe is no longer there; the words say how it went."""
 
 
-def rows(text: str) -> List[List[str]]:
-    """The rows that the probe printed, unescaped."""
-    return [[urllib.parse.unquote(field) for field in line.split("\t")] for line in text.splitlines() if line]
+def probe(container: str, uid: int, nonce: str, root: str = "") -> Dict[str, Any]:
+    """What the probe found in `container`, by its name or id: {"rows": [[kind, field ...]], "error": sentence or None}.
 
-
-def probe(rec: Recorder, container: str, uid: int, nonce: str) -> Dict[str, Any]:
-    """What the probe found in `container`: {"rows": [[kind, field ...]], "error": sentence or None}.
-
-    The name of the canaries is random; rows give the directory in which one was found.
+    Whoever interferes with it is told under "tampering", a list of sentences, which is there only then. The name of the
+    canaries is random; rows give the directory in which one was found.
     """
-    argv = ["docker", "exec", "-i", "-u", "%d:%d" % (uid, uid), container, "perl", "-"]
-    result = rec.run("", argv, stdin=script(nonce), timeout=PROBE_SECONDS, keep=False)
-    found = rows(result.text)
+    token = secrets.token_hex(16)
+    end = time.monotonic() + PROBE_SECONDS
+    found: List[List[str]] = []
+    tampering: List[str] = []
+    error: Optional[str] = None
+    try:
+        session = _start(container, uid)
+        with contextlib.ExitStack() as stack:
+            process, given, taken = _attached(session, end, stack)
+            tracer = _tracer(process)
+            if tracer:
+                tampering.append("process %s of the host traces it" % tracer)
+                raise Ended("it was traced from its start")
+            _give(given, script(nonce, token, root), end)
+            found, foreign = authentic(_take(taken, end).decode("ascii", "replace"), token)
+            tampering += foreign
+        if ["done"] not in found:
+            said = next((": " + row[1] for row in found if row[0] == "error" and len(row) > 1), "")
+            error = "the probe ended early%s%s" % (_status(session), said)
+    except (OSError, ValueError, KeyError, TypeError, Ended) as problem:
+        error = "%s" % problem
+    found = [row for row in found if row[0] != "error"]
     for row in found:
-        if row[0] == "canary":
+        if row[0] == "canary" and len(row) > 1:
             row[1] = os.path.dirname(row[1])
-    error = result.error
-    if error is None and ["done"] not in found:
-        said = re.sub(r"\s+", " ", result.text.strip())[-200:] if not found else ""
-        error = "the probe ended early with status %s%s" % (result.status, ": " + said if said else "")
-    return {"rows": found, "error": error}
+    return {"rows": found, "error": error, **({"tampering": tampering} if tampering else {})}
+
+
+def _start(container: str, uid: int) -> str:
+    """Start the probe in the background; the exec session's id."""
+    wish = {
+        "Cmd": [PERL, "-e", filled(BOOT)],
+        "Env": list(ENVIRONMENT),
+        "User": "%d:%d" % (uid, uid),
+        "WorkingDir": "/",
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+    }
+    session = str(api.post("/containers/%s/exec" % container, wish)["Id"])
+    api.post("/exec/%s/start" % session, {"Detach": True, "Tty": False})
+    return session
+
+
+def _pid(session: str) -> int:
+    """The probe's number on the host, 0 before it has one; raises Ended when it is no longer there."""
+    shown = api.get("/exec/%s/json" % session)
+    if not shown.get("Running") and shown.get("ExitCode") is not None:
+        raise Ended("the probe ended with status %s before it began" % shown["ExitCode"])
+    return int(shown.get("Pid") or 0)
+
+
+def _status(session: str) -> str:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        shown = api.get("/exec/%s/json" % session)
+        if not shown.get("Running"):
+            return " with status %s" % shown.get("ExitCode")
+    return ""
+
+
+def _attached(session: str, end: float, stack: contextlib.ExitStack) -> Tuple[int, int, int]:
+    """The probe once it is undumpable: its folder in /proc, and our ends of its two pipes, to write to and to read.
+
+    They are open, and the probe lives, as long as `stack` does. Raises Ended when it comes to nothing in time.
+    """
+    while True:
+        pid = _pid(session)
+        with contextlib.ExitStack() as attempt:
+            try:
+                process = _opened(attempt, "/proc/%d" % pid, os.O_RDONLY | os.O_DIRECTORY)
+                pipes = _pipes(process)
+                if pipes and _pid(session) == pid:  # it is the probe's folder, for it was still there afterwards
+                    given = _opened(attempt, "fd/%d" % pipes[0], os.O_WRONLY | os.O_NONBLOCK, process)
+                    taken = _opened(attempt, "fd/%d" % pipes[1], os.O_RDONLY | os.O_NONBLOCK, process)
+                    attempt.callback(_end, _handle(pid))
+                    stack.push(attempt.pop_all())
+                    return process, given, taken
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it has gone: the engine will say so
+        if time.monotonic() > end:
+            handle = _handle(pid)
+            if _pid(session) == pid:
+                _end(handle)
+            raise Ended("the probe did not begin within %g s" % PROBE_SECONDS)
+        time.sleep(POLL_SECONDS)
+
+
+def _opened(stack: contextlib.ExitStack, path: str, flags: int, folder: Optional[int] = None) -> int:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, dir_fd=folder)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _handle(pid: int) -> Optional[int]:
+    """A descriptor for a process, by which no other one is ever meant; None where kernel or Python have none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _end(handle: Optional[int]) -> None:
+    """End the probe, should it still be there: the agent can stop it, and its own alarm with it."""
+    if handle is not None:
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.close(handle)
+
+
+def _pipes(process: int) -> Optional[Tuple[int, int]]:
+    """The write end of the first and the read end of the second pipe of an undumpable probe; None before it has them.
+
+    Of an undumpable process everything in /proc but its folder belongs to root.
+    """
+    if os.stat("fd", dir_fd=process).st_uid == os.fstat(process).st_uid:
+        return None
+    folder = os.open("fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=process)
+    try:
+        places = {number: os.readlink(str(number), dir_fd=folder) for number in map(int, os.listdir(folder))}
+    finally:
+        os.close(folder)
+    own = [number for number in sorted(places) if number > 2 and places[number].startswith("pipe:")]
+    kinds = [places[number] for number in own]
+    if len(own) != 4 or kinds[0] != kinds[1] or kinds[2] != kinds[3] or kinds[0] == kinds[2]:
+        return None
+    return own[1], own[2]
+
+
+def _tracer(process: int) -> str:
+    """The number of whoever debugs the process; empty when nobody does."""
+    descriptor = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    with os.fdopen(descriptor, "rb") as file:
+        number = proc.fields(file.read().decode("utf-8", "replace")).get("TracerPid", "")
+    return "" if number == "0" else number or "of an unknown number"
+
+
+def _give(pipe: int, program: str, end: float) -> None:
+    """Write the program with its length; a pipe may be short, for its owner has a limit for all of them."""
+    data = program.encode("ascii")
+    data = b"%8d" % len(data) + data
+    while data:
+        _await(pipe, select.POLLOUT, end)
+        data = data[os.write(pipe, data[:4096]) :]
+
+
+def _take(pipe: int, end: float) -> bytes:
+    """What the probe prints until its end; what there is by then when it takes too long."""
+    found = b""
+    while len(found) < MOST_BYTES:
+        try:
+            _await(pipe, select.POLLIN, end)
+        except Ended:
+            break
+        block = os.read(pipe, 65536)
+        if not block:
+            break
+        found += block
+    return found
+
+
+def _await(pipe: int, event: int, end: float) -> None:
+    waiting = select.poll()
+    waiting.register(pipe, event)
+    if not waiting.poll(max(0.0, 1000 * (end - time.monotonic()))):
+        raise Ended("the probe did not go on within %g s" % PROBE_SECONDS)
 
 
 def collect(rec: Recorder, nonce: str) -> None:
     """Record the probe's findings for every running agent container."""
     uid = docker.service_uid(rec)
-    agents = [docker.name_of(one) for one in docker.running(rec) if docker.is_agent(one)]
-    rec.note("inside-probe", {name: probe(rec, name, uid, nonce) for name in agents})
+    found = {name_of(one): probe(str(one.get("Id") or name_of(one)), uid, nonce) for one in docker.agents(rec)}
+    rec.note("inside-probe", found)

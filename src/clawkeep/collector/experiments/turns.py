@@ -25,6 +25,8 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from clawkeep.collector import docker, namespaces, web
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files, foreign_json, openclaw_state
+from clawkeep_host.agents import name_of
 
 PROVIDER, MODEL = "clawkeep", "probe"
 AGENTS_MOST = 4  # agents that are asked; a gateway with more says so
@@ -38,20 +40,21 @@ HARMLESS: Tuple[Tuple[str, Dict[str, Any]], ...] = (
     ("agents_list", {}),
     ("web_fetch", {"url": "http://127.0.0.1:9/"}),  # OpenClaw fetches nothing from its own machine
 )
+MOST_FRAME = 16 << 20  # bytes that the gateway may send at once: both sides of its talk are in the agent's hands
 NEVER = ("exec", "gateway", "cron", "write")  # the first that is not offered is called nevertheless
 FILLER = "This is a test of what is recorded. " * 60  # OpenClaw keeps what is longer than a kilobyte in another way
 NOT_YET = ("gateway starting", "the gateway hung up")
 
 # Runs in a process of its own: as the agent, with its state for a root, so that nothing in it leads anywhere else.
 READER = r"""
-import ctypes, glob, json, os, sqlite3, sys
+import glob, json, os, resource, sys
 
 want = json.load(sys.stdin)
-try:
-    zstd = ctypes.CDLL("libzstd.so.1")
-    zstd.ZSTD_decompress.restype = ctypes.c_size_t
-except OSError:
-    zstd = None
+sys.path.insert(0, want["package"])
+from clawkeep_host import foreign_json, openclaw_state
+
+openclaw_state.unpacked(b"")  # loads its library while there is one to be found
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 29, 1 << 29))
 os.chroot(want["state"])
 os.chdir("/")
 os.setgroups([])
@@ -59,50 +62,44 @@ os.setresgid(want["uid"], want["uid"], want["uid"])
 os.setresuid(want["uid"], want["uid"], want["uid"])
 skipped = 0
 
-def rows(path, statement, values):
-    connection = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=10)
-    connection.row_factory = sqlite3.Row
+def rows(path, table, columns, rest, values):
     try:
-        return [dict(row) for row in connection.execute(statement, values)]
-    except sqlite3.OperationalError as problem:
-        if "no such table" in str(problem):
-            return []
-        raise
-    finally:
-        connection.close()
+        with openclaw_state.Database(path) as database:
+            return database.rows(table, columns, "WHERE " + rest, values)
+    except openclaw_state.StateError as problem:
+        json.dump({"problem": "%s: %s" % (path, problem)}, sys.stdout)
+        sys.exit(0)
 
 def event(row):
     global skipped
-    text, packed = row["event_json"], row.get("event_zstd")
-    if text is None and packed and zstd:
-        room = ctypes.create_string_buffer(4194304)
-        size = zstd.ZSTD_decompress(room, ctypes.c_size_t(4194304), packed, ctypes.c_size_t(len(packed)))
-        text = None if zstd.ZSTD_isError(ctypes.c_size_t(size)) else room.raw[:size].decode("utf-8", "replace")
+    text = openclaw_state.event_text(row)
     if text is None:
         skipped += 1
         return {}, ""
     try:
-        return json.loads(text), text
+        whole = foreign_json.loads(text)
     except ValueError:
-        return {}, text
+        whole = None
+    return whole if isinstance(whole, dict) else {}, text
 
 def marks(names):
     return ",".join("?" * len(names))
 
-found = {"audit": [], "identity": [], "approvals": [], "events": [], "old": []}
+found = {"events": [], "old": []}
 runs, words, base = want["runs"], want["words"], "/state/openclaw.sqlite"
-found["audit"] = rows(base, "SELECT run_id, agent_id, session_id, kind, status, tool_name FROM audit_events"
-    " WHERE run_id IN (%s) ORDER BY sequence" % marks(runs), runs)
-found["identity"] = rows(
-    base, "SELECT run_id FROM execution_identity_contexts WHERE run_id IN (%s)" % marks(runs), runs)
-found["approvals"] = rows(base, "SELECT approval_id, status, decision, source_agent_id, resolver_kind, resolver_id"
-    " FROM operator_approvals WHERE approval_id IN (%s)" % marks(want["approvals"]), want["approvals"])
+found["audit"] = rows(base, "audit_events", "run_id, agent_id, session_id, kind, status, tool_name",
+    "run_id IN (%s) ORDER BY sequence LIMIT 5000" % marks(runs), runs)
+found["identity"] = rows(base, "execution_identity_contexts", "run_id", "run_id IN (%s) LIMIT 5000" % marks(runs), runs)
+found["approvals"] = rows(base, "operator_approvals",
+    "approval_id, status, decision, source_agent_id, resolver_kind, resolver_id",
+    "approval_id IN (%s) LIMIT 5000" % marks(want["approvals"]), want["approvals"])
 for path in sorted(glob.glob("/agents/*/agent/*.sqlite")):
     agent = path.split("/")[2]
-    for row in rows(path, "SELECT * FROM transcript_events WHERE created_at >= ?", [want["since"]]):
+    for row in rows(path, "transcript_events", "*", "created_at >= ? ORDER BY created_at LIMIT 5000", [want["since"]]):
         whole, text = event(row)
         message = whole.get("message") if isinstance(whole.get("message"), dict) else {}
-        run = (message.get("__openclaw") or {}).get("runId")
+        of = message.get("__openclaw") if isinstance(message.get("__openclaw"), dict) else {}
+        run = of.get("runId")
         held = [word for word in words if word in text]
         if not held and run not in runs:
             continue
@@ -110,9 +107,8 @@ for path in sorted(glob.glob("/agents/*/agent/*.sqlite")):
             "agent": agent, "session": row["session_id"], "run": run if run in runs else None, "words": held,
             "role": message.get("role"), "tool": message.get("toolName"), "error": message.get("isError"),
         })
-    found["old"] += [row["session_key"] for row in rows(path,
-        "SELECT session_key FROM session_nodes WHERE session_key LIKE ? AND updated_at < ? LIMIT 50",
-        ["agent:%:clawkeep-probe-%", want["since"]])]
+    found["old"] += [row["session_key"] for row in rows(path, "session_nodes", "session_key",
+        "session_key LIKE ? AND updated_at < ? LIMIT 50", ["agent:%:clawkeep-probe-%", want["since"]])]
 found["skipped"] = skipped
 json.dump(found, sys.stdout)
 """
@@ -123,7 +119,7 @@ def collect(rec: Recorder) -> None:
     if not rec.parameters.get("turns", True):
         rec.note("turn-marks", {})
         return
-    agents = [(one, web.port_of(one)) for one in docker.running(rec) if docker.is_agent(one)]
+    agents = [(one, web.port_of(one)) for one in docker.agents(rec)]
     found, sent = [], {}
     for container, port in agents:
         if not port:
@@ -140,7 +136,7 @@ def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[s
     pid = int(container["State"]["Pid"])
     token = web.environment(container).get(web.VARIABLE, "")
     set_up = settings(pid)
-    found: Dict[str, Any] = {"name": docker.name_of(container), "settings": set_up, "turns": [], "tried": ""}
+    found: Dict[str, Any] = {"name": name_of(container), "settings": set_up, "turns": [], "tried": ""}
     since = int(time.time() * 1000)
     asked = Asked(state(container, pid), docker.service_uid(rec), since)
     try:
@@ -169,8 +165,7 @@ def forget(pid: int, port: int, token: str, sessions: List[str]) -> None:
 def settings(pid: int) -> Dict[str, Any]:
     """The part of the gateway's settings that recording hangs on, as its process sees them, or `problem`."""
     try:
-        with open("/proc/%d/root%s" % (pid, web.CONFIG), encoding="utf-8") as file:
-            whole = json.load(file)
+        whole = web.written_settings(pid)
         audit = (whole.get("logging") or {}).get("audit") or {}
         keeping = (whole.get("session") or {}).get("maintenance") or {}
         provider = ((whole.get("models") or {}).get("providers") or {}).get(PROVIDER) or {}
@@ -188,18 +183,25 @@ def settings(pid: int) -> Dict[str, Any]:
         return {"problem": "%s" % problem}
 
 
-def state(container: Dict[str, Any], pid: int) -> str:
-    """The gateway's state as the host reaches it."""
+def state(container: Dict[str, Any], pid: int) -> Tuple[str, str]:
+    """The gateway's root as the host reaches it, and its state in there."""
     place = web.environment(container).get("OPENCLAW_STATE_DIR") or "/home/node/.openclaw"
-    return "/proc/%d/root%s" % (pid, place)
+    return "/proc/%d/root" % pid, place
+
+
+def package() -> str:
+    """Where another process finds `clawkeep_host`: a folder, or the archive that this one was sent."""
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(openclaw_state.__file__)))
+    return folder.replace("/proc/self/", "/proc/%d/" % os.getpid(), 1)
 
 
 class Asked:
     """What was sent, and what the state tells of it."""
 
-    def __init__(self, place: str, uid: int, since: int) -> None:
-        """Nothing was sent yet; `since` is the time of the beginning in milliseconds."""
-        self.wishes: Dict[str, Any] = {"state": place, "uid": uid, "since": since}
+    def __init__(self, place: Tuple[str, str], uid: int, since: int) -> None:
+        """Nothing was sent yet; `place` is a root and the state below it, `since` the time in milliseconds."""
+        self.place = place
+        self.wishes: Dict[str, Any] = {"uid": uid, "since": since}
         self.runs: List[str] = []
         self.words: List[str] = []
         self.approvals: List[str] = []
@@ -211,18 +213,23 @@ class Asked:
 
     def read(self) -> Dict[str, Any]:
         """The rows; raises ValueError when the state cannot be read."""
-        wishes = dict(self.wishes, runs=self.runs, words=self.words, approvals=self.approvals)
-        rec = Recorder()
-        result = rec.run(
-            "",
-            [sys.executable or "python3", "-I", "-S", "-c", READER],
-            stdin=json.dumps(wishes),
-            timeout=60,
-            keep=False,
-        )
+        wishes = dict(self.wishes, runs=self.runs, words=self.words, approvals=self.approvals, package=package())
+        argv = [sys.executable or "python3", "-I", "-S", "-c", READER]
+        try:
+            folder = files.pin_beneath(*self.place)
+        except OSError as problem:
+            raise ValueError("the state cannot be read: %s" % problem.strerror) from None
+        try:
+            wishes["state"] = "/proc/%d/fd/%d" % (os.getpid(), folder)
+            result = Recorder().run("", argv, stdin=json.dumps(wishes), timeout=60, keep=False)
+        finally:
+            os.close(folder)
         if not result.ok:
             raise ValueError("the state cannot be read: %s" % (result.error or "status %s" % result.status))
-        return dict(json.loads(result.text))
+        rows = dict(json.loads(result.text))
+        if "problem" in rows:
+            raise ValueError("the state cannot be read: %s" % rows["problem"])
+        return rows
 
     def settle(self, found: Dict[str, Any]) -> Dict[str, Any]:
         """Add to what was tried what is recorded of it, once all is there or the time is up; returns the last rows."""
@@ -375,7 +382,7 @@ def standing_in(pid: int, port: int, found: Dict[str, Any]) -> Iterator[None]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            asked = foreign_json.loads(self.rfile.read(_length(self.headers)).decode("utf-8", "replace"))
             body = "".join("data: %s\n\n" % json.dumps(piece) for piece in said(asked, found)) + "data: [DONE]\n\n"
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
@@ -396,6 +403,12 @@ def standing_in(pid: int, port: int, found: Dict[str, Any]) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _length(headers: Any) -> int:
+    """How much of a request is read: what it says, and no more than MOST_FRAME."""
+    written = str(headers.get("Content-Length") or "0")
+    return min(int(written), MOST_FRAME) if re.fullmatch(r"[0-9]{1,12}", written) else 0
 
 
 def said(asked: Dict[str, Any], found: Dict[str, Any]) -> List[Dict[str, Any]]:
@@ -521,10 +534,12 @@ class Line:
                 size = struct.unpack(">H", self.exactly(2))[0]
             elif size == 127:
                 size = struct.unpack(">Q", self.exactly(8))[0]
+            if size > MOST_FRAME:
+                raise ValueError("the gateway sends a frame of %d bytes" % size)
             data = self.exactly(size)
             kind = head[0] & 0x0F
             if kind == 1:
-                return dict(json.loads(data.decode("utf-8", "replace")))
+                return dict(foreign_json.loads(data.decode("utf-8", "replace")))
             if kind == 8:
                 raise ValueError("the gateway hung up: %s" % data[2:].decode("utf-8", "replace")[:100])
             if kind == 9:

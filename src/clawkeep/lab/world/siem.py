@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import yaml
 from clawkeep.base import repo
 from clawkeep.lab.world.pki import private
 from clawkeep.register import tiers
+from clawkeep_host import package
 
 STORE = "store"
 PROGRAM = "rsyslogd"
@@ -37,8 +37,10 @@ def prepare(folder: Path, credentials: Path, group: str, peer: str, addresses: S
     role = repo.find().root / "roles" / "log_collector"
     for made in (folder, folder / "work", folder / STORE):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
-    alerter = folder / _ALERTER
-    shutil.copyfile(role / "files/usr/local/sbin" / _ALERTER, alerter)
+    archive, alerter = folder / "clawkeep_host.zip", folder / _ALERTER
+    archive.write_bytes(package.archive())
+    archive.chmod(0o600)
+    alerter.write_text(package.wrapper(_ALERTER, archive=str(archive)), encoding="utf-8")
     alerter.chmod(0o700)
     known: dict[str, Any] = {
         **yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8")),

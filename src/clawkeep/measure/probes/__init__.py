@@ -7,13 +7,13 @@ it, `neighbour` on the host's own segment. Nothing is sent to an address that th
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from clawkeep.base import clock
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import SCHEMA, Document, HostEvidence
 from clawkeep.measure.probes.plan import Plan
@@ -81,7 +81,7 @@ def _scanned(host: Host, site: Site, evidence: HostEvidence, ask: Ask | None) ->
         before, after = after, _counters(ask)
         _add_counters(document, before, after)
     for document in documents.values():
-        document["finished"] = _now()
+        document["finished"] = clock.now()
     return documents
 
 
@@ -103,7 +103,7 @@ def _stored(host: Host, site: Site, evidence: HostEvidence) -> dict[str, dict[st
         document["facts"] = run_probe("clawkeep.measure.probes.siem", vantage, wishes, seconds=SECONDS)
     except (Unmeasured, RuntimeError, ValueError, KeyError, TypeError) as problem:
         document["problems"]["probe"] = str(problem)
-    document["finished"] = _now()
+    document["finished"] = clock.now()
     return {"siem": document}
 
 
@@ -135,7 +135,7 @@ def web_documents(host: Host, site: Site, ask: Ask | None) -> dict[str, dict[str
     finally:
         with contextlib.suppress(Exception):
             ask([gate, "probe-end"])
-    document["finished"] = _now()
+    document["finished"] = clock.now()
     return {"web": document}
 
 
@@ -176,7 +176,7 @@ def _lossy(document: dict[str, Any]) -> bool:
 def _empty(vantage: Vantage) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "started": _now(),
+        "started": clock.now(),
         "finished": "",
         "identity": {"kind": vantage.kind, "name": vantage.name},
         "commands": {},
@@ -206,10 +206,6 @@ def _add_counters(document: dict[str, Any], before: Any, after: Any) -> None:
         document["facts"]["counters"] = {"before": before, "after": after}
     else:
         document["problems"]["counters"] = "the host's counters could not be read after the probes"
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 __all__ = ["Ask", "measure"]

@@ -12,7 +12,8 @@ from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.entry.wireguard import Wireguard
 from clawkeep.subjects.network.bindings import LIVE, of_inspect
 from clawkeep.subjects.network.listeners import parse
-from clawkeep.subjects.network.openings import PEOPLE, VPN
+from clawkeep.subjects.network.openings import PEOPLE
+from clawkeep_host.addresses import VPN_INTERFACE
 
 UDP_PORTS = (53, 123, 161, 500, 4500, 5353, 41641, 51820)  # services that leak, and tunnels
 GUARD_PORTS = (18789, 18790, 18791, 3000, *range(18800, 18900), 19001, 9222, 5900, 6080)
@@ -55,10 +56,10 @@ class Plan:
     def vpn(self, evidence: HostEvidence, tunnel: str, preshared: str) -> dict[str, Any]:
         """What the colleague's probe reads; raises Unmeasured when the host runs no VPN or told no address in it."""
         running = evidence.subject(Wireguard).interfaces
-        if VPN not in running:
-            raise Unmeasured(f"the host has no WireGuard interface {VPN}")
-        key, port = running[VPN]
-        links = [link for link in evidence.inside.json("ip-addr") if link.get("ifname") == VPN]
+        if VPN_INTERFACE not in running:
+            raise Unmeasured(f"the host has no WireGuard interface {VPN_INTERFACE}")
+        key, port = running[VPN_INTERFACE]
+        links = [link for link in evidence.inside.json("ip-addr") if link.get("ifname") == VPN_INTERFACE]
         inside = [
             str(one["local"]) for link in links for one in link.get("addr_info", []) if one.get("scope") == "global"
         ]

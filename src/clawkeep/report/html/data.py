@@ -2,7 +2,7 @@
 
 statuses   names, in the order of the digits of `grid`
 controls   [id, title, severity, area, remedy, has a page here]
-hosts      [name, tier, reached, message]
+hosts      [name, tier, reached, message, when it was measured]
 grid       a string a host: the digit of each control's status, `.` where there is no result
 details    a list a host: a list a result, in the order of the digits: message, then its evidence
 evidence   [source, digest, excerpt], -1 for an excerpt that had no room
@@ -23,7 +23,7 @@ from clawkeep.base.printable import EXCERPT, clean
 from clawkeep.base.verdict import Status
 from clawkeep.register.register import Control
 from clawkeep.report import words
-from clawkeep.verify.report import Excerpt, Report, Result, Waiver
+from clawkeep.verify.report import Excerpt, HostRow, Report, Result, Waiver
 
 ROOM = 8_000_000  # characters of excerpts; a small fleet needs far less, and report.json has all of them
 
@@ -94,10 +94,8 @@ def encode(report: Report, register: Mapping[str, Control]) -> dict[str, Any]:
             for name, one in controls.items()
         ],
         "hosts": [
-            [clean(name), clean(rows[name].tier), int(rows[name].reached), clean(rows[name].message)]
-            if name in rows
-            else [clean(name), "", 0, ""]
-            for name in by_host
+            [clean(row.name), clean(row.tier), int(row.reached), clean(row.message), clean(row.measured)]
+            for row in (rows.get(name, HostRow(name, "", False)) for name in by_host)
         ],
         "grid": grid,
         "details": details,

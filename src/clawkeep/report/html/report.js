@@ -164,7 +164,7 @@
       change ? part("Since the baseline", change) : null,
       part("Remedy", make("code", {}, remedy)),
       part(
-        "Evidence",
+        hosts[host][4] ? `Evidence, measured ${hosts[host][4]}` : "Evidence",
         cited.length
           ? make(
               "ul",

@@ -107,6 +107,7 @@ class View:
     meaning: str
     verdict: str
     when: str
+    measured: str
     took: str
     all: Bar
     counts: tuple[tuple[Status, str, int], ...]
@@ -141,7 +142,7 @@ def view(report: Report, register: Mapping[str, Control]) -> View:
     by_severity = _by(report.results, lambda r: r.severity)
     by_area = _by(report.results, lambda r: words.area(r.control))
     hosts = sorted(
-        (_bar(host.name, "" if host.reached else "not reached", by_host[host.name]) for host in report.hosts),
+        (_bar(host.name, _seen(host), by_host[host.name]) for host in report.hosts),
         key=lambda bar: (-bar.counts[Status.FAIL], -bar.open, bar.name),
     )
     differences = report.drift.differences if report.drift else ()
@@ -153,6 +154,7 @@ def view(report: Report, register: Mapping[str, Control]) -> View:
         meaning=MEANINGS[report.exit_status],
         verdict=report.exit_status.name.lower(),
         when=_moment(report.started),
+        measured=clean(words.measured(report)),
         took=_duration(report.started, report.finished),
         all=_bar("all", "", report.results),
         counts=tuple((status, label, report.counts[status]) for status, (label, _) in words.STATUSES.items()),
@@ -200,6 +202,12 @@ def _bar(name: str, note: str, results: Iterable[Result]) -> Bar:
             )
             start += width
     return Bar(clean(name), note, tuple(segments), owed, counts[Status.PASS], counts)
+
+
+def _seen(host: HostRow) -> str:
+    if not host.reached:
+        return "not reached"
+    return f"measured {_moment(host.measured)}" if host.measured else ""
 
 
 def _missing(hosts: Iterable[HostRow]) -> str:

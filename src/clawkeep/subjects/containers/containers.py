@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
-from clawkeep.collector.docker import is_agent
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, get, integer, mapping, sequence, text, texts
+from clawkeep.subjects.inspected import Inspected
 
 CONTENT_ADDRESS = re.compile(r"(?:[^@\s]+@)?sha256:[0-9a-f]{64}")
 ENGINE_VARIABLES = ("CONTAINERD_ADDRESS", "CONTAINER_HOST", "DOCKER_CONTEXT", "DOCKER_HOST")
@@ -60,7 +60,7 @@ class Container:
     engine_files: Mapping[str, str] = field(repr=False)
 
     @classmethod
-    def parse(cls, value: object) -> Self:
+    def parse(cls, value: object, *, agent: bool) -> Self:
         """One element of `docker inspect`; raises Unmeasured when it is not what the engine documents."""
         raw = mapping(value, "a container in docker inspect")
         name = text(raw.get("Name"), "a container's name").removeprefix("/")
@@ -73,7 +73,7 @@ class Container:
         health = mapping(state.get("Health") or {}, f"the health of {what}")
         return cls(
             name=name,
-            agent=is_agent({"Name": raw["Name"], "Config": {"Labels": labels}}),
+            agent=agent,
             running=boolean(state.get("Running"), f"Running of {what}")
             and integer(state.get("Pid"), f"the pid of {what}") > 0,
             image=text(raw.get("Image"), f"the image of {what}"),
@@ -145,10 +145,10 @@ class Containers:
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """From `docker inspect` of every container, and the engine's list of exec sessions."""
-        listed = sequence(host.inside.json("docker-containers"), "the list of containers")
+        inspected = host.subject(Inspected)
         sessions = mapping(host.inside.fact("docker-execs"), "the exec sessions")
         return cls(
-            tuple(Container.parse(item) for item in listed),
+            tuple(Container.parse(item, agent=inspected.is_agent(item)) for item in inspected.containers),
             {
                 identity: sum(_privileged(item) for item in sequence(running, "the exec sessions of a container"))
                 for identity, running in sessions.items()

@@ -11,6 +11,7 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, number, rows, text, texts
+from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.bindings import LIVE, of_inspect
 from clawkeep.subjects.systemd import units
 
@@ -56,6 +57,7 @@ class EngineFile:
 class Engine:
     """Docker's daemon and its stack. Source: `docker info`, its API, /proc, `systemctl show`, stat."""
 
+    host: HostEvidence
     document: Document
     processes: tuple[EngineProcess, ...]
     info: Mapping[str, Any]
@@ -78,7 +80,7 @@ class Engine:
         info = mapping(inside.json("docker-info"), "`docker info`")
         if info.get("ServerErrors"):
             raise Unmeasured(f"`docker info` could not ask the engine: {str(info['ServerErrors'])[:200]}")
-        return cls(inside, processes, info)
+        return cls(host, inside, processes, info)
 
     # --- versions ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class Engine:
 
         Nothing of the API is there, which `relayed_api` sees for itself; on which address they may be is NET-04's.
         """
-        containers = rows(self.document.json("docker-containers"), "`docker inspect`")
+        containers = self.host.subject(Inspected).containers
         with legible("the published ports in `docker inspect`"):
             bindings = [one for container in containers for one in of_inspect(container) if one.view == LIVE]
         return {(one.proto, one.address, one.port) for one in bindings}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import PurePosixPath
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.parsing import get, legible, mapping, sequence, text, texts
+from clawkeep.evidence.parsing import boolean, get, legible, mapping, sequence, text, texts
 from clawkeep.subjects.containers.containers import Attached, Container, Containers
 from clawkeep.subjects.containers.engine_access import EngineAccess
 from clawkeep.subjects.containers.mountinfo import Mount, host_paths, parse
@@ -31,11 +32,15 @@ DEVICES = frozenset(
 
 @dataclass(frozen=True)
 class Source:
-    """A path that a container or volume names: the real path, what lies there, and the sensitive names in it."""
+    """A path that a container or volume names: the real path, what lies there, and where sensitive names are in it.
+
+    `complete` says whether all of it was looked at for them.
+    """
 
     real: str
     kind: str
     holds: tuple[str, ...]
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -159,12 +164,25 @@ class Mounts:
             why = why_sensitive(path)
             if why is not None:
                 found[f"container {one.name} sees {path} of the host at {destination}: it {why}"] = None
+        unfinished = ""
         for one in self.containers.all:
             for item in one.attached:
-                for name in self._source(item.source).holds if item.kind == "bind" else ():
-                    if name in DENIED_NAMES:
-                        found[f"container {one.name} sees {name} in {item.source} of the host"] = None
+                for path in self._brought(item):
+                    source = self._source(path)
+                    for name in source.holds:
+                        if PurePosixPath(name).name in DENIED_NAMES:
+                            found[f"container {one.name} sees {name} in {path} of the host"] = None
+                    unfinished = unfinished or ("" if source.complete else path)
+        if unfinished and not found:
+            raise Unmeasured(f"{unfinished} holds more than could be looked at for keys")
         return list(found)
+
+    def _brought(self, item: Attached) -> list[str]:
+        """The paths of the host that a mount brings in, as they are named: a bind's source, a volume's device."""
+        if item.kind == "volume":
+            device = self.volumes.get(item.name, "")
+            return [device] if device.startswith("/") else []
+        return [item.source] if item.kind == "bind" else []
 
     def _host_paths(self) -> Iterator[tuple[Container, str, str]]:
         """Container, mount point and real host path of every mount that the engine did not make for itself."""
@@ -185,10 +203,7 @@ class Mounts:
 
     def _named_paths(self, item: Attached) -> list[str]:
         """The real host paths that the configuration names, which is all there is of a stopped container."""
-        if item.kind == "volume":
-            device = self.volumes.get(item.name, "")
-            return [self._source(device).real] if device.startswith("/") else []
-        return [self._source(item.source).real] if item.kind == "bind" else []
+        return [self._source(path).real for path in self._brought(item)]
 
     def _own_roots(self, one: Container) -> set[str]:
         """Where the engine itself keeps this container's volumes and shared memory.
@@ -286,6 +301,7 @@ def _source(path: str, value: object) -> Source:
         text(raw.get("real"), f"the real path of {path}"),
         text(raw.get("kind"), f"the kind of {path}"),
         texts(raw.get("holds") or [], f"the names in {path}"),
+        boolean(raw.get("complete", True), f"complete of {path}"),
     )
 
 

@@ -11,10 +11,10 @@ from clawkeep.evidence.parsing import integer, mapping, number, size
 from clawkeep.subjects.containers.containers import Container, Containers
 from clawkeep.subjects.containers.mounts import CONFIGURATION, VOLUME_HOMES
 from clawkeep.subjects.network.openings import GATEWAYS
+from clawkeep_host.addresses import AGENT_BRIDGE
 
 NAME = "openclaw"
 SERVICE = "gateway"
-NETWORK = "clawkeep0"
 COMPOSE_FILE = "/etc/clawkeep/openclaw/compose.yml"
 SHARED_MEMORY = 64 << 20  # the engine's default
 
@@ -73,7 +73,7 @@ def rules(tier: Mapping[str, Any]) -> Rules:
         "Memory": _is(memory),
         "MemorySwap": _is(memory),
         "NanoCpus": _is(int(float(tier["openclaw_cpus"]) * 1_000_000_000)),
-        "NetworkMode": (lambda value: value == NETWORK or value == f"{NAME}_{NETWORK}", NETWORK),
+        "NetworkMode": (lambda value: value == AGENT_BRIDGE or value == f"{NAME}_{AGENT_BRIDGE}", AGENT_BRIDGE),
         "PidsLimit": _is(int(tier["openclaw_pids_limit"])),
         "PortBindings": _is(published),
         "ReadonlyPaths": _hides(READ_ONLY),
@@ -174,7 +174,7 @@ class Project:
             f"container {one.name} is attached to the network {name}"
             for one in self._gateway()
             for name in one.networks or ("none",)
-            if name not in (NETWORK, f"{NAME}_{NETWORK}")
+            if name not in (AGENT_BRIDGE, f"{NAME}_{AGENT_BRIDGE}")
         ]
 
 

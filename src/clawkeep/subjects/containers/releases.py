@@ -12,10 +12,11 @@ import yaml
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import mapping, rows, text, texts
+from clawkeep.subjects.inspected import Inspected
+from clawkeep_host.agents import ROLE, is_task
 
 FOLDER = "/etc/clawkeep/releases"
 LABEL = "clawkeep.release"
-ROLE = "clawkeep.role"
 SERVICE = "gateway"
 PROVEN = "proven"
 FAILED = "failed"
@@ -52,6 +53,7 @@ class Releases:
     """All below /etc/clawkeep/releases, and what runs. Source: the files, `docker inspect`, the engine's API."""
 
     document: Document
+    inspected: Inspected
     current: str
     kept: tuple[Release, ...]
     in_use: str
@@ -64,12 +66,15 @@ class Releases:
             Release(text(row.get("name"), "the name of a release"), _record(row), _parsed(row.get("compose")))
             for row in rows(found.get("kept"), "the kept releases")
         )
-        return cls(host.inside, str(found.get("current") or ""), kept, str(found.get("in-use") or ""))
+        return cls(
+            host.inside, host.subject(Inspected), str(found.get("current") or ""), kept, str(found.get("in-use") or "")
+        )
 
     @cached_property
     def _running(self) -> list[Mapping[str, Any]]:
-        containers = rows(self.document.json("docker-containers"), "`docker inspect`")
-        found = [container for container in containers if _labels(container).get(ROLE) == "agent"]
+        known = self.inspected
+        gateways = [one for one in known.containers if known.is_agent(one) and not is_task(one)]
+        found = [one for one in gateways if _labels(one).get(ROLE) == "agent" or _runs(one)]
         if not found:
             raise Unmeasured("no agent container is there, so no release is in use")
         return found
@@ -150,6 +155,11 @@ def _on_loopback(port: object) -> bool:
 
 def _list(value: object) -> list[Any]:
     return list(value) if isinstance(value, list) else []
+
+
+def _runs(container: Mapping[str, Any]) -> bool:
+    state = container.get("State")
+    return isinstance(state, Mapping) and bool(state.get("Running"))
 
 
 def _labels(container: Mapping[str, Any]) -> Mapping[str, str]:

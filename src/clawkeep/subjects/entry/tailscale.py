@@ -10,6 +10,7 @@ from clawkeep.base.verdict import NotApplicable, Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, mapping
 
+SERVE_KEYS = {"AllowFunnel", "ETag", "Foreground", "Services", "TCP", "Tun", "Web"}  # ipn.ServeConfig
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time
 
 
@@ -72,6 +73,9 @@ def _configs(serve: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _served(config: Mapping[str, Any], services: Collection[int]) -> Iterator[str]:
+    unknown = sorted(config.keys() - SERVE_KEYS)
+    if unknown:
+        raise Unmeasured(f"Tailscale is told to serve by {unknown[0]}, which this Clawkeep does not know")
     for name, on in mapping(config.get("AllowFunnel") or {}, "Tailscale's funnels").items():
         if on:
             yield f"{name} is published to the Internet by a funnel"

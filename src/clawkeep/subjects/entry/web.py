@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,16 +10,21 @@ from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.parsing import boolean, integer, mapping, rows, sequence, text, texts
+from clawkeep.evidence.parsing import boolean, integer, legible, mapping, rows, sequence, text, texts
+from clawkeep.subjects.entry.limits import Limits, Place, is_peers
 from clawkeep.subjects.entry.nginx import Block, tree
 
 OLD = ("TLSv1", "TLSv1.1")
 DAYS_LEAST = 14
 LOGIN = "/login"
+GATE_SOCKET = "gate.sock"
 REFUSED = ("login", "nginx")
 ATTRIBUTES = {"path=/", "secure", "httponly", "samesite=strict"}
 SERVED = (200, 404)  # of the right token; 404: the gateway knows who asks, and the tool is not for this tier
-ATTEMPTS_MOST = 10  # wrong logins that are judged before an address is locked out
+ATTEMPTS_MOST = 10  # wrong tokens that the gateway judges before it refuses their address
+REQUESTS_MOST, REQUESTS_AT_ONCE = 50 * 60, 200  # of one client, a minute and in a burst
+CONNECTIONS_MOST = 100  # of one client, with a request in work
+PROXY_TIMES = 2  # nginx counts right logins as well as wrong ones, so it lets twice the tier's attempts through
 SCRYPT = (15, 8, 3)
 MASTER = "nginx: master process"
 # How nginx may be started: with the settings that `nginx -T` prints, and no others.
@@ -224,32 +230,89 @@ class Web:
 
     # WEB-04, WEB-05
 
-    def unthrottled(self) -> list[str]:
-        """Sentences about a burst of wrong logins that was not cut off; another address must still be asked."""
+    def unthrottled(self, attempts: int) -> list[str]:
+        """Sentences about more than `attempts` wrong logins in a row that were judged; others must be asked still."""
         burst = [integer(one, "an attempt's status") for one in sequence(self.facts["burst"], "the burst")]
         beside = integer(self.facts["beside"], "the attempt from another address")
         if not burst or burst[0] not in (401, 429):
             raise Unmeasured(f"wrong logins are answered {burst[:1]}, so nothing was throttled")
-        if len(burst) <= ATTEMPTS_MOST:
+        if len(burst) <= attempts:
             raise Unmeasured(f"only {len(burst)} attempts were made")
-        if 429 not in burst[: ATTEMPTS_MOST + 1]:
-            return [f"{len(burst)} wrong logins in a row are all judged ({sorted(set(burst))})"]
+        if 429 not in burst[: attempts + 1]:
+            return [f"more than {attempts} wrong logins in a row are judged ({burst})"]
         if beside != 401:
             raise Unmeasured(
                 f"another address is answered {beside}: everybody is refused, or there was no other address"
             )
         return []
 
-    def patient_gate(self, attempts: int, window: int, lockout: int) -> list[str]:
-        """Sentences about a gate with more `attempts`, or a shorter `window` or `lockout` (seconds), than these."""
+    def lenient_gate(self, rate: Mapping[str, int], own: Sequence[str]) -> list[str]:
+        """Sentences about the gate's settings where it counts for less time, locks for less, or counts peers together.
+
+        `rate` is the tier's, `own` the entry's addresses in the VPN.
+        """
         settings = mapping(self.gate.get("settings"), "the gate's settings")
-        have = {name: integer(settings.get(name), f"the gate's {name}") for name in ("attempts", "window", "lockout")}
-        found = [] if have["attempts"] <= attempts else [f"the gate judges {have['attempts']} logins, not {attempts}"]
-        return found + [
-            f"the gate's {name} is {have[name]} s, not {least} s at least"
-            for name, least in (("window", window), ("lockout", lockout))
-            if have[name] < least
+        found = []
+        attempts = integer(settings.get("attempts"), "the gate's attempts")
+        if attempts > rate["attempts"]:
+            found.append(f"the gate judges {attempts} wrong logins, not {rate['attempts']} at most")
+        for name, least in (("window", rate["per_seconds"]), ("lockout", rate["lockout_seconds"])):
+            value = integer(settings.get(name), f"the gate's {name}")
+            if value < least:
+                found.append(f"the gate's {name} is {value} s, not {least} s at least")
+        with legible("the networks of the gate's peers"):
+            peers = [ipaddress.ip_network(one) for one in texts(settings.get("peer_networks"), "the gate's peers")]
+            addresses = [ipaddress.ip_address(one) for one in own]
+        found += [
+            f"the gate counts {one} as a peer's network, in which anybody may have many addresses"
+            for one in peers
+            if not is_peers(one, addresses)
         ]
+        found += [
+            f"the gate counts the peers around {one} as one, so that one of them locks out the others"
+            for one in addresses
+            if one.version == 6 and not any(one in network for network in peers)
+        ]
+        return found
+
+    def unlimited(self, rate: Mapping[str, int], own: Sequence[str]) -> list[str]:
+        """Sentences about places where nginx does not limit every request, and POST of the login to twice `rate`.
+
+        What is limited is each client: `own` are the entry's addresses in the VPN, whose peers count one by one.
+        """
+        with legible("the entry's addresses"):
+            limits = Limits(self.nginx, tuple(ipaddress.ip_address(one) for one in own))
+        logins = [place for place in limits.places if self._reaches_login(place)]
+        if not logins:
+            raise Unmeasured("`nginx -T` shows no place that passes the login to the gate")
+        attempts = PROXY_TIMES * rate["attempts"]
+        found = []
+        for place in limits.places:
+            requests = limits.loose(place.requests, most=REQUESTS_MOST, burst=REQUESTS_AT_ONCE)
+            connections = limits.loose(place.connections, most=CONNECTIONS_MOST)
+            found += [f"{place.name} does not limit every request: {why}" for why in requests]
+            found += [f"{place.name} does not limit connections: {why}" for why in connections]
+        for place in logins:
+            most = max(1, attempts * 60 // rate["per_seconds"])
+            posts = limits.loose(place.requests, most=most, burst=attempts, methods=("POST",))
+            found += [f"{place.name} does not limit logins: {why}" for why in posts]
+        return found
+
+    def _reaches_login(self, place: Place) -> bool:
+        """Whether a request for the login, by whatever path, may come to the gate through this place."""
+        gates = {"gate"}
+        for block in self.nginx.within("upstream"):
+            if any(GATE_SOCKET in words[0] for words in block.all("server") if words):
+                gates.update(block.words[:1])
+        for to in place.passes_to:
+            host, changes_path, _ = to.removeprefix("http://").partition("/")
+            if GATE_SOCKET in to or (host in gates and changes_path):
+                return True
+            if host in gates:
+                how, path = ("", *place.block.words)[-2:] if place.block.words else ("", "/")
+                if path == LOGIN or how.startswith("~") or (how != "=" and LOGIN.startswith(path)):
+                    return True
+        return False
 
     def weak_accounts(self) -> list[str]:
         """Sentences about hashes that are not scrypt of today's cost, and default credentials that open."""
@@ -257,7 +320,10 @@ class Web:
         found = [f"default credentials are answered {one}" for one in tried if 200 <= one < 400]
         if not found and (not tried or set(tried) != {401}):
             raise Unmeasured(f"logins with default credentials are answered {tried}: they were not judged")
-        for scheme in texts(self.gate.get("schemes"), "the gate's hash schemes"):
+        schemes = texts(self.gate.get("schemes"), "the gate's hash schemes")
+        if integer(self.gate.get("users"), "the count of the gate's users") and not schemes:
+            raise Unmeasured("the gate has users and names no scheme of their hashes")
+        for scheme in schemes:
             name, *numbers = scheme.split("$")
             cost = tuple(int(one) for one in numbers if one.isdecimal())
             if (
@@ -281,11 +347,12 @@ class Web:
             if value > most:
                 found.append(f"the gate's {name} limit is {value} s, not {most} s at most")
         for row in rows(self.gate.get("sessions"), "the gate's sessions"):
-            age = row.get("age")
-            if not isinstance(age, int | float):
-                raise Unmeasured("the age of a session is not recorded")
-            if age > absolute_minutes * 60:
-                found.append(f"a session is {age:.0f} s old")
+            for name, most, said in (("age", absolute_minutes * 60, "old"), ("unused", idle_minutes * 60, "unused")):
+                seconds = row.get(name)
+                if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+                    raise Unmeasured(f"how long a session is {said} is not recorded")
+                if seconds > most:
+                    found.append(f"a live session is {seconds:.0f} s {said}, {most} s are the most")
         return found
 
     def immortal_sessions(self) -> list[str]:
@@ -437,7 +504,8 @@ class Gateways:
             if len(tried) <= ATTEMPTS_MOST:
                 raise Unmeasured(f"only {len(tried)} attempts were made at {name}")
             if 429 not in tried[: ATTEMPTS_MOST + 1]:
-                found.append(f"{name} judges {len(tried)} wrong tokens in a row from one address")
+                judged = tried.index(429) if 429 in tried else len(tried)
+                found.append(f"{name} judges {judged} wrong tokens in a row from one address")
             elif said.get("beside") not in SERVED:
                 raise Unmeasured(f"{name} answers {said.get('beside')} to the right token from another address")
         return found

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, rows, text, texts
 from clawkeep.site.inventory import Peer
+from clawkeep.subjects.host.clock import host_time
+from clawkeep.subjects.measurement import Measurement
 
 ROOM = {4: 32, 6: 128}  # the length of a network that holds one device
 PRIVATE = 0o077
 DAY = 86400
+APART = 60.0  # seconds by which the clocks of the host and of the machine that verifies may differ
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Running:
 class Wireguard:
     """The interfaces by name with their public keys and ports, the peers, and when each peer was last heard of.
 
-    `seen` remembers over reboots what the kernel forgets; `now` is the host's own time (epoch seconds).
+    `seen` remembers over reboots what the kernel forgets. Last days count by the `measurement`, not the host's clock.
     """
 
     interfaces: Mapping[str, tuple[str, int]]
@@ -41,7 +43,8 @@ class Wireguard:
     peers: tuple[Running, ...]
     seen: Mapping[str, int]
     files: tuple[Mapping[str, Any], ...]
-    now: float
+    measurement: Measurement
+    apart: float  # seconds by which the host's clock is ahead of the measurement's
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
@@ -51,9 +54,7 @@ class Wireguard:
         boolean(listed.get("present"), f"whether {what} is installed")
         links = rows(listed.get("interfaces"), f"the interfaces of {what}")
         seen = host.inside.fact("vpn-seen")
-        now = host.inside.fact("clock-now")
-        if not isinstance(now, int | float) or isinstance(now, bool):
-            raise Unmeasured("the host's time was not read")
+        measurement = host.subject(Measurement)
         with legible(what):
             return cls(
                 interfaces={
@@ -67,7 +68,8 @@ class Wireguard:
                     for key, at in mapping(seen if seen is not None else {}, f"the memory of {what}").items()
                 },
                 files=rows(host.inside.fact("vpn-files"), f"the files of {what}"),
-                now=float(now),
+                measurement=measurement,
+                apart=measurement.ahead(host_time(host)),
             )
 
     def missing(self, interface: str, port: int) -> list[str]:
@@ -131,7 +133,10 @@ class Wireguard:
         ]
 
     def idle(self, declared: Sequence[Peer], days: int) -> list[str]:
-        """Sentences about running peers not heard of for more than `days`; Unmeasured if nobody kept count."""
+        """Sentences about running peers not heard of for more than `days`.
+
+        Raises Unmeasured when nobody kept count, or by a wrong clock: it is the host that dates a handshake.
+        """
         found = []
         names = {peer.public_key: peer.name for peer in declared}
         for peer in self.peers:
@@ -139,7 +144,9 @@ class Wireguard:
             name = names.get(peer.public, f"the peer {peer.public}")
             if not last:
                 raise Unmeasured(f"{name} has no handshake, and nobody noted since when it is listed")
-            idle = int((self.now - last) // DAY)
+            if abs(self.apart) > APART or self.measurement.ahead(last) > APART:
+                raise Unmeasured(f"the host's clock is or was wrong, so nobody knows when {name} was last heard of")
+            idle = int((self.measurement.ended.timestamp() - last) // DAY)
             if idle > days:
                 found.append(f"{name} was last heard of {idle} days ago, {days} are allowed: `clawkeep vpn revoke` it")
         return found
@@ -156,7 +163,7 @@ class Wireguard:
         return found
 
     def _past(self, peer: Peer) -> bool:
-        return peer.expires < datetime.fromtimestamp(self.now, UTC).date()
+        return peer.expires < self.measurement.day
 
 
 def _peer(row: Mapping[str, Any]) -> Running:

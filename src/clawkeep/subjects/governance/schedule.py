@@ -117,6 +117,9 @@ class Schedule:
         if self.node is None:
             return []
         age = clock.since(self.node.looked or self.node.established, self.asked)
+        if age < -AHEAD:
+            ahead = clock.spoken(-age)
+            return [f"the staleness watch on {self.node.name} looked {ahead} in the future: look at its clock"]
         if age > periods.seconds(period):
             return [f"the staleness watch on {self.node.name} has not looked for {clock.spoken(age)}"]
         return [f"the staleness watch on {self.node.name} complains: {said}" for said in self.node.complaints]

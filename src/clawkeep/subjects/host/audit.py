@@ -17,6 +17,7 @@ GUARDED = (
     *("/etc", "/etc/sudoers", "/etc/sudoers.d", "/etc/ssh", "/etc/docker", "/usr/bin/docker", "/usr/sbin/dockerd"),
     *("/usr/bin/containerd", "/usr/sbin/runc", "/etc/clawkeep", "/usr/local/sbin", "/etc/systemd", "/etc/audit"),
 )
+PROGRAMS = "/usr/local/lib/clawkeep"  # where evidence from before the programs were an archive has not looked
 FORBIDDEN = ("/etc/shadow", "/etc/ssh", "/etc/sudoers", "/etc/clawkeep", "/root", "/run/docker.sock")
 ABSENT = "absent"
 
@@ -149,7 +150,8 @@ class Audit:
 
     def unguarded(self) -> list[str]:
         """Places that protect the host, whose changes no rule records."""
-        there = [place for place in GUARDED if self._known(place) != ABSENT]
+        guarded = (*GUARDED, PROGRAMS) if PROGRAMS in self.places else GUARDED
+        there = [place for place in guarded if self._known(place) != ABSENT]
         return [
             f"changes of {place} are not recorded: no audit rule watches it"
             for place in there

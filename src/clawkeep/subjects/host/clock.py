@@ -1,14 +1,18 @@
-"""The clock as chrony sees it. Source: `chronyc -c tracking` and `sources`, comma separated."""
+"""The clock as chrony sees it (`chronyc -c tracking` and `sources`, comma separated), and as the machine that verifies
+saw it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from clawkeep.base.clock import spoken
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import legible
+from clawkeep.subjects.measurement import Measurement
 from clawkeep.subjects.systemd import units
 
 UNIT = "chrony.service"
@@ -30,7 +34,8 @@ class Source:
 class Clock:
     """Reference, stratum, offset (seconds, as chrony estimates it) and leap status; the sources; the time services.
 
-    `tracking` is None when chrony does not answer.
+    `apart` are the seconds by which the host was ahead of the machine that verifies, see `Measurement.ahead`. While
+    chrony does not run nothing is known of reference and sources.
     """
 
     reference: str
@@ -39,23 +44,24 @@ class Clock:
     leap: str
     sources: tuple[Source, ...]
     services: Mapping[str, Mapping[str, str]]
+    apart: float
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
-        """Read the inside evidence; raises `Unmeasured` when services were not listed or chrony cannot be read."""
-        inside = host.inside
+        """Read both sides; raises `Unmeasured` when services were not listed, or chrony or a time cannot be read."""
+        inside, apart = host.inside, host.subject(Measurement).ahead(host_time(host))
         services = units(inside.lines("clock-units"))
         if UNIT not in services:
             raise Unmeasured("the time services were not listed")
         if services[UNIT].get("ActiveState") != "active":
-            return cls("", 0, 0.0, "", (), services)
+            return cls("", 0, 0.0, "", (), services, apart)
         with legible("what chrony says"):
             lines = inside.lines("chrony-tracking")
             words = lines[0].split(",")
             if len(words) != 14:
                 raise ValueError(f"{len(words)} fields instead of 14")
             sources = tuple(_source(line) for line in inside.lines("chrony-sources"))
-            return cls(words[0], int(words[2]), float(words[4]), words[13], sources, services)
+            return cls(words[0], int(words[2]), float(words[4]), words[13], sources, services, apart)
 
     def not_followed(self, most: float) -> list[str]:
         """Sentences about a clock that follows nobody, or is off by more than `most` seconds."""
@@ -78,6 +84,14 @@ class Clock:
             found.append(f"the clock is off by {self.offset} s, {most:g} s are allowed")
         return found
 
+    def disagrees(self, most: float) -> list[str]:
+        """A sentence about a clock that is more than `most` seconds off that of the machine that verifies."""
+        if abs(self.apart) <= most:
+            return []
+        way = "ahead of" if self.apart > 0 else "behind"
+        told = spoken(abs(self.apart))
+        return [f"the host's clock is {told} {way} that of the machine that verifies: one of the two is wrong"]
+
     def other_sources(self, listed: Collection[str]) -> list[str]:
         """Sentences about sources that the site does not list, and about a site that lists none."""
         if not listed:
@@ -95,6 +109,17 @@ class Clock:
             for name, unit in self.services.items()
             if name != UNIT and unit.get("ActiveState") == "active"
         ]
+
+
+def host_time(host: HostEvidence) -> float:
+    """What the host's own clock said while it was measured (seconds since the epoch); else Unmeasured.
+
+    To compare with, not to judge by: see `Measurement`.
+    """
+    now = host.inside.fact("clock-now")
+    if not isinstance(now, int | float) or isinstance(now, bool) or not math.isfinite(now):
+        raise Unmeasured("the host's time was not read")
+    return float(now)
 
 
 def _source(line: str) -> Source:

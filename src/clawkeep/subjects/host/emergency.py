@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
-from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, rows, sequence, text, texts
+from clawkeep.subjects.measurement import Measurement
 from clawkeep.subjects.systemd import units
 
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
 SEAL = "clawkeep-breakglass-seal.service"
 TOOL = "/usr/local/sbin/clawkeep-breakglass"
+EPOCH = date(1970, 1, 1)
 KEY_WORDS = 2  # of a key line: its kind and its blob; the comment is anybody's
 
 
@@ -35,16 +36,14 @@ class Emergency:
     sessions: tuple[str, ...]
     files: tuple[Mapping[str, Any], ...]
     seal: Mapping[str, str]
-    now: float
+    now: float  # seconds since the epoch, by the machine that verifies
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the account's state was not read."""
         inside, what = host.inside, "the state of emergency access"
         fact = mapping(inside.fact("emergency"), what)
-        now = inside.fact("clock-now")
-        if not isinstance(now, int | float) or isinstance(now, bool):
-            raise Unmeasured("the host's time was not read")
+        measurement = host.subject(Measurement)
         name, exists = text(fact.get("user"), what), boolean(fact.get("exists"), what)
         with legible(what):
             lines = [line.split() for line in inside.lines("emergency-sessions")]
@@ -53,7 +52,7 @@ class Emergency:
                 user=name,
                 exists=exists,
                 locked=boolean(fact.get("locked"), what) if exists else True,
-                expired=_expired(fact.get("expires"), integer(fact.get("today"), what)) if exists else True,
+                expired=not exists or _expired(fact, measurement.day),
                 keys=_keys(fact.get("keys")),
                 own_keys=texts(fact.get("own-keys"), what) if exists else (),
                 opening=None if opening is None else (opening if isinstance(opening, Mapping) else {}),
@@ -63,7 +62,7 @@ class Emergency:
                 sessions=tuple(words[0] for words in lines if name and name in words[1:4]),
                 files=rows(fact.get("files"), what),
                 seal=units(inside.lines("emergency-seal")).get(SEAL, {}),
-                now=float(now),
+                now=measurement.ended.timestamp(),
             )
 
     def missing(self, key: str | None) -> list[str]:
@@ -106,10 +105,15 @@ class Emergency:
         return found + [f"a process of {self.user} runs: {name}" for name in self.processes]
 
 
-def _expired(field: object, today: int) -> bool:
-    """Whether the eighth field of an account's shadow line, days since the epoch, is past; empty means never."""
-    written = text(field, "the expiry of the emergency account")
-    return written.isdecimal() and int(written) <= today
+def _expired(fact: Mapping[str, Any], day: date) -> bool:
+    """Whether the eighth field of the account's shadow line, days since the epoch, is past; empty means never.
+
+    It has to be past by the host's own day, which opens and shuts the account, and by the `day` of the measurement: a
+    clock that is ahead is put right some day, and then the account would be open again.
+    """
+    written = text(fact.get("expires"), "the expiry of the emergency account")
+    today = integer(fact.get("today"), "the host's day")
+    return written.isdecimal() and int(written) <= min(today, (day - EPOCH).days)
 
 
 def _keys(value: object) -> tuple[str, ...]:

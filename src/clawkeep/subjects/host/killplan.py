@@ -10,12 +10,13 @@ from typing import Any, Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import integer, mapping, rows, text, texts
+from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.topology import Topology
+from clawkeep_host.agents import ROLE
 
 COMMAND = "clawkeep-kill"
 SETTINGS = "/etc/clawkeep/kill.conf"
 KILLED = "/var/lib/clawkeep/kill/active"  # there from the kill to its release
-ROLE = "clawkeep.role"
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
 # Words by which a line of a unit or time table means the agent, beside the agent containers' own names and ids.
 MEANT = re.compile(r"openclaw|clawkeep|\bagent\b|\$\(|`|xargs|\bps\s+-\w*a", re.I)
@@ -38,23 +39,20 @@ class KillPlan:
     document: Document
     plan: Mapping[str, Any]
     topology: Topology
+    inspected: Inspected
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
         """Read the inside evidence; raises `Unmeasured` when the command is missing or did not end well."""
         plan = mapping(host.inside.json("kill-plan"), "the kill command's plan")
-        return cls(host.inside, plan, host.subject(Topology))
+        return cls(host.inside, plan, host.subject(Topology), host.subject(Inspected))
 
     def agents(self, images: Collection[str]) -> tuple[AgentContainer, ...]:
-        """Agent containers by label, by name, or by running one of `images` (ids of OpenClaw's image)."""
+        """The agents' containers, and those that run one of `images` (ids of OpenClaw's image)."""
         found = []
-        for container in rows(self.document.json("docker-containers"), "`docker inspect`"):
-            config = mapping(container.get("Config") or {}, "Config of a container")
-            labels = mapping(config.get("Labels") or {}, "the labels of a container")
-            name = text(container.get("Name"), "the name of a container").lstrip("/")
-            words = " ".join([name, str(config.get("Image", "")), str(labels.get("com.docker.compose.project", ""))])
-            if ROLE in labels or container.get("Image") in images or "openclaw" in words.lower():
-                found.append(_agent(container, name))
+        for container in self.inspected.containers:
+            if self.inspected.is_agent(container) or container.get("Image") in images:
+                found.append(_agent(container, text(container.get("Name"), "the name of a container").lstrip("/")))
         if not found:
             raise Unmeasured("no agent container is there, so the kill command has nothing to name")
         return tuple(found)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import ipaddress
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
@@ -14,10 +17,12 @@ from clawkeep.collector.logs import canary_of
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import legible, mapping, rows, text
 from clawkeep.subjects.logs.log_agent import marks
+from clawkeep_host.addresses import AGENT_SUBNETS
+from clawkeep_host.redaction import REDACTED
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
-REDACTED = "[redacted]"
+AHEAD = 2.0  # seconds by which the clocks of host and store may differ
 WATCH_AGE = 300  # seconds since the watch for silence looked; it looks every minute
 
 
@@ -63,13 +68,16 @@ class LogStore:
             when, record = stored(
                 text(mapping(one, f"what arrived of {source}").get("line"), "a line of the log store")
             )
-            late = when - float(sent[source]["at"])
+            with legible(f"the time of {source}"):
+                late = when - float(sent[source]["at"])
             if late > seconds:
                 wrong.append(
                     f"what {source} records reaches the log store after {late:.0f} s, the tier wants {seconds}"
                 )
             if record.get("source") != source:
                 wrong.append(f"what {source} records is filed as {record.get('source')!r} at the log store")
+        if not wrong:
+            self._require_one_clock()
         return wrong
 
     def untold(self, kinds: Sequence[str], seconds: int) -> list[str]:
@@ -102,7 +110,30 @@ class LogStore:
             whose.append(event.get("session_id") or event.get("source_session_key"))
             if not whose[0] or (not whose[1] and not name.startswith("approval")):
                 wrong.append(f"the {name} is at the log store without agent or session")
+        if not wrong:
+            self._require_one_clock()
         return wrong
+
+    def _require_one_clock(self) -> None:
+        """Raise Unmeasured when a mark arrived before it was sent, or none did: the host dates the sending, the store
+        the arrival, and a host that is ahead would never be late."""
+        seen = False
+        arrived = mapping(self.outside.fact("arrived"), "what arrived at the log store")
+        for source, mark in marks(self.inside).items():
+            if arrived.get(source) is None:
+                continue
+            line = mapping(arrived[source], f"what arrived of {source}").get("line")
+            when, _ = stored(text(line, "a line of the log store"))
+            with legible(f"the time of {source}"):
+                late = when - float(mark["at"])
+            seen = True
+            if not late >= -AHEAD:  # so that a NaN is none
+                raise Unmeasured(
+                    f"what {source} records reached the log store {-late:.0f} s before it was sent: "
+                    "the clocks of host and store differ"
+                )
+        if not seen:
+            raise Unmeasured("no mark of this host is at the log store, so nobody knows whether their clocks agree")
 
     def nameless(self) -> list[str]:
         """Records of network use from which nobody can tell whose they are."""
@@ -113,7 +144,7 @@ class LogStore:
                 line = text(
                     mapping(arrived[source], f"what arrived of {source}").get("line"), "a line of the log store"
                 )
-                if "172.30.0." not in line and "fd5e:c1a0:30:" not in line:
+                if not _names_an_agent(line):
                     wrong.append(f"the record of {source} does not tell which container it was")
         return wrong
 
@@ -175,7 +206,7 @@ class LogStore:
         elif messages.index(f"first {word}") != 0:
             wrong.append("the store did not keep records in the order in which they came")
         for one, when, record in kept:
-            day = datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d")
+            day = datetime.fromtimestamp(when, UTC).date()
             file = text(one.get("file"), "the file of a record").partition(".")[0]
             if abs(when - float(found["at"])) > 86_400 or (
                 str(record.get("message")) == f"past {word}" and file[:4] == "2001"
@@ -243,3 +274,13 @@ class LogStore:
         if name not in hosts:
             wrong.append(f"the watch at the log store does not know this host, whose records come from {name}")
         return wrong
+
+
+def _names_an_agent(line: str) -> bool:
+    """Whether a line holds an address of the agents' own networks."""
+    for word in re.findall(r"[0-9A-Fa-f:.]{3,}", line):
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(word.strip("."))
+            if any(address in ipaddress.ip_network(subnet) for subnet in AGENT_SUBNETS):
+                return True
+    return False

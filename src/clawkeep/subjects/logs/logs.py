@@ -12,6 +12,7 @@ from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, mapping, text
 
 DAY = 86_400
+AHEAD = 60  # seconds by which a file's time may be ahead of the clock that dates it
 SETTING = re.compile(r"\s*MaxRetentionSec\s*=\s*(.*?)\s*")
 SPAN = re.compile(r"(\d+)\s*([a-z]*)")
 SECONDS = {  # systemd.time(7)
@@ -87,7 +88,11 @@ class Logs:
             wrong.append(f"the journal keeps records for {limit / DAY:g} days, the tier wants {days}")
         # A file is closed a day after its first record, and taken away by the next run of whoever rotates.
         old = {path: one.age // DAY for path, one in self.files.items() if one.age > (days + 2) * DAY}
-        return wrong + [f"{path} is {age} days old, the tier keeps {days}" for path, age in sorted(old.items())]
+        wrong += [f"{path} is {age} days old, the tier keeps {days}" for path, age in sorted(old.items())]
+        early = sorted(path for path, one in self.files.items() if one.age < -AHEAD)
+        if early and not wrong:
+            raise Unmeasured(f"{early[0]} was last written in the host's future, so nobody knows how old it is")
+        return wrong
 
     def leaked(self) -> list[str]:
         """That the proxy wrote a secret down which stood in an address."""

@@ -16,19 +16,22 @@ from clawkeep.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Address, Packet
 from clawkeep.netfilter.patterns import Span, leaves
 from clawkeep.netfilter.steps import Match, Verdict
 from clawkeep.netfilter.travel import DROP, End, Traveller
+from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.representatives import FUTURE_NIC, OUTSIDE, UNASSIGNED
 from clawkeep.subjects.network.ruleset import Ruleset
+from clawkeep_host.addresses import METADATA, PLATFORM
 
 HOOK = "DOCKER-USER"
 TOOLS = {"ip": "iptables", "ip6": "ip6tables"}
 VERSIONS = {"ip": 4, "ip6": 6}
+_UNREACHABLE = (
+    *(*METADATA, *PLATFORM),
+    *("10.77.77.77", "172.20.77.77", "192.168.77.77", "100.77.77.77", "fd77::77", "fe80::77"),
+)
 # What an agent must never reach, one address of each kind, by family.
 FORBIDDEN: Mapping[str, tuple[Address, ...]] = {
-    "ip": tuple(
-        ip_address(text)
-        for text in ("169.254.169.254", "169.254.170.2", "10.77.77.77", "172.20.77.77", "192.168.77.77", "100.77.77.77")
-    ),
-    "ip6": tuple(ip_address(text) for text in ("fd00:ec2::254", "fd00:ec2::23", "fd77::77", "fe80::77")),
+    family: tuple(found for text in _UNREACHABLE if (found := ip_address(text)).version == version)
+    for family, version in VERSIONS.items()
 }
 
 
@@ -49,7 +52,7 @@ class DockerUser:
                 raise Unmeasured(f"{tool}-save does not show all rules here: {said.strip().splitlines()[0]}")
         with legible("what Docker says of itself and its containers"):
             driver = (host.inside.json("docker-info").get("FirewallBackend") or {}).get("Driver") or "iptables"
-            containers = host.inside.json("docker-containers")
+            containers = host.subject(Inspected).containers
             published = frozenset(entry for container in containers for entry in _published(container))
         return cls(str(driver).split("+")[0], host.subject(Ruleset), published)
 

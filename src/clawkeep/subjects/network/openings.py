@@ -10,16 +10,15 @@ from typing import Any
 from clawkeep.netfilter.packet import PROTOCOL_NAMES, PROTOCOLS, Address, Network, Packet
 from clawkeep.netfilter.patterns import Span
 from clawkeep.netfilter.witness import Group
+from clawkeep_host.addresses import AGENT_BRIDGE, AGENT_GATEWAYS, NAME_SERVER_PORT, PROXY_PORT, VPN_INTERFACE
 
 LINK_LOCAL = ip_network("fe80::/10")
 SSH = 22
 PEOPLE = (SSH, 443)  # what people come in for: ssh and the front door
-VPN = "wg0"  # the VPN's interface; of Tailscale's, see INTERFACES
-INTERFACES: Mapping[str, str] = {"wireguard": VPN, "tailscale": "tailscale0"}
+INTERFACES: Mapping[str, str] = {"wireguard": VPN_INTERFACE, "tailscale": "tailscale0"}
 # The agents' bridge and the host's addresses on it, where proxy and name server wait.
-AGENT_BRIDGES = frozenset({"clawkeep0"})
-GATEWAYS = (ip_address("172.30.0.1"), ip_address("fd5e:c1a0:30::1"))
-PROXY, NAME_SERVER = 3128, 53
+AGENT_BRIDGES = frozenset({AGENT_BRIDGE})
+GATEWAYS = tuple(ip_address(text) for text in AGENT_GATEWAYS)
 
 # ICMP types that end or slow connections of ours, which no host can do without, by protocol number.
 ERRORS = {PROTOCOLS["icmp"]: frozenset({3, 11, 12}), PROTOCOLS["ipv6-icmp"]: frozenset({1, 2, 3, 4})}
@@ -123,7 +122,7 @@ def agents_services(egress_mode: str) -> tuple[Service, ...]:
     """What the host offers to agents under a tier's `egress_mode`: proxy and name server, or nothing."""
     if egress_mode != "proxy_allowlist":
         return ()
-    ports = (("tcp", PROXY), ("tcp", NAME_SERVER), ("udp", NAME_SERVER))
+    ports = (("tcp", PROXY_PORT), ("tcp", NAME_SERVER_PORT), ("udp", NAME_SERVER_PORT))
     return tuple(Service(PROTOCOLS[name], port, address) for address in GATEWAYS for name, port in ports)
 
 
@@ -136,7 +135,7 @@ def declared(
     ingress: Iterable[Mapping[str, Any]],
     administrators: Iterable[str],
     management: str = "",
-    vpn: str = VPN,
+    vpn: str = VPN_INTERFACE,
     services: tuple[Service, ...] = (),
 ) -> Declared:
     """What a tier's `firewall_ingress` declares, and ssh from the administrators' networks.

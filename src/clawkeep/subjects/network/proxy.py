@@ -11,6 +11,7 @@ from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import boolean, integer, legible, mapping, texts
 from clawkeep.subjects.systemd import units
+from clawkeep_host.addresses import PLATFORM, metadata_networks
 
 # The decision of the proxy, in its order: an allow that comes earlier decides first. An address list may have any name.
 DECISION = (
@@ -39,7 +40,9 @@ NEVER = tuple(
     ip_network(text)
     for text in (
         *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8"),
-        *("192.0.0.192/32", "168.63.129.16/32", "0.0.0.0/8", "::1/128", "fc00::/7", "fe80::/10", "64:ff9b::/96"),
+        *("0.0.0.0/8", "::1/128", "fc00::/7", "fe80::/10", "64:ff9b::/96"),
+        *metadata_networks(),
+        *PLATFORM,
     )
 )
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
@@ -87,8 +90,10 @@ class Proxy:
             if file is None:
                 found.append(f"{unit} has no configuration")
                 continue
-            if state.get("ActiveState") != "active" or not file.running:
+            if state.get("ActiveState") != "active":
                 found.append(f"{unit} is {state.get('ActiveState') or 'not there'}")
+            elif not file.running:
+                found.append(f"{unit} is active, and the process that it started is gone")
             if file.newer:
                 found.append(f"the configuration of {unit} was changed after it had started")
             if file.uid != 0 or file.mode & WRITABLE_BY_MORE_THAN_ROOT:

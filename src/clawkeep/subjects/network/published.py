@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
+from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.bindings import LIVE, SHOWN, Binding, of_inspect, of_listing
 from clawkeep.subjects.network.iptables import Dnat, published
 from clawkeep.subjects.network.listeners import ENGINE_PROXY, Listener, Listeners, is_loopback, joined
@@ -30,7 +32,7 @@ class Published:
     @classmethod
     def read(cls, host: HostEvidence) -> Published:
         """From `docker inspect` of every container, stopped ones too, `docker ps`, both NAT tables and `ss`."""
-        inspected: list[dict[str, Any]] = host.inside.json("docker-containers") or []
+        inspected = host.subject(Inspected).containers
         if not inspected:
             raise Unmeasured("there is no container at all, so there is no publish to judge")
         try:
@@ -101,7 +103,7 @@ class Published:
         }
 
 
-def _name(container: dict[str, Any]) -> str:
+def _name(container: Mapping[str, Any]) -> str:
     return str(container.get("Name") or "").lstrip("/")
 
 

@@ -15,8 +15,7 @@ from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import rows
 from clawkeep.subjects.network.counters import Growth
-
-METADATA = "169.254.169.254"
+from clawkeep_host.addresses import METADATA
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,13 @@ class Reach:
 
     def metadata_answers(self) -> list[str]:
         """Each way in which an agent container gets something from the metadata address itself (GET and PUT)."""
-        return self._metadata(lambda probe: probe.group == "metadata" and probe.address == METADATA)
+        return self._metadata(lambda probe: probe.group == "metadata" and probe.address == METADATA[0])
 
     def other_metadata_answers(self) -> list[str]:
         """The same for every other metadata address, family, spelling and name."""
         return self._metadata(
             lambda probe: (
-                probe.group in ("spelling", "name") or (probe.group == "metadata" and probe.address != METADATA)
+                probe.group in ("spelling", "name") or (probe.group == "metadata" and probe.address != METADATA[0])
             )
         )
 

@@ -12,8 +12,8 @@ from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.parsing import legible
 from clawkeep.netfilter.packet import Address, Network, Surroundings
+from clawkeep.subjects.inspected import Inspected
 
-AGENT_LABEL = "clawkeep.role"
 PROJECT_LABEL = "com.docker.compose.project"
 
 
@@ -54,7 +54,7 @@ class Topology:
             if not interfaces:
                 raise Unmeasured("the host's interfaces were not listed")
             networks = [item for item in inside.json("docker-networks") or () if item.get("Driver") == "bridge"]
-            agents = _agent_networks(inside.json("docker-containers") or (), networks)
+            agents = _agent_networks(host.subject(Inspected), networks)
             bridges = tuple(_bridge(item, agents) for item in networks)
         return cls(interfaces, bridges)
 
@@ -110,15 +110,15 @@ def _interface(item: Mapping[str, Any]) -> Interface:
     return Interface(str(item["ifname"]), kind, item.get("master"), tuple(found))
 
 
-def _agent_networks(containers: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+def _agent_networks(inspected: Inspected, networks: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """The networks that were made for agent containers: those of their own Compose projects, else all they are on.
 
     A foreign network that an agent was attached to is CTR-09's finding; it gets no guard of its own.
     """
     found, made_for_them = set(), set()
-    for container in containers:
-        labels = (container.get("Config") or {}).get("Labels") or {}
-        if AGENT_LABEL in labels:
+    for container in inspected.containers:
+        if inspected.is_agent(container):
+            labels = (container.get("Config") or {}).get("Labels") or {}
             on = set((container.get("NetworkSettings") or {}).get("Networks") or {})
             found |= on
             project = labels.get(PROJECT_LABEL)
