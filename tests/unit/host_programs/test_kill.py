@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from clawkeep_host import engine_api, files, kill, steps, stop_flag, system_log
-from clawkeep_host.command import Done, Refusal
+from clawkeep_host.command import Done, Refusal, run
 from clawkeep_host.kill import Settings
 from clawkeep_host.stop_flag import Memory
 from clawkeep_host.version import version
@@ -721,7 +721,7 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 ) -> None:
     """Its list comes, and then nothing: all questions together have a minute until the units are stopped."""
     now = [0.0]
-    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     host.engine.containers += [Fake("task", TASK, role="task")]
     really = host.engine.ask
 
@@ -820,7 +820,7 @@ def real_hooks(host: Host) -> Callable[..., str]:
 
     def command(*argv: str, stdin: str = "", seconds: float = 30.0) -> str:
         if argv[0].startswith(str(host.folder)):
-            return kill.run(*argv, stdin=stdin, seconds=seconds)
+            return run(*argv, stdin=stdin, seconds=seconds)
         return really(*argv, stdin=stdin, seconds=seconds)
 
     return command
