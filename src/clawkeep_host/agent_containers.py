@@ -1,19 +1,20 @@
-"""The agents' containers, whatever they are called: found, and each taken out of life in steps of its own."""
+"""The agent's containers: found by their label or by what they are, and each taken out of life by itself."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.parse
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 from clawkeep_host import agents, engine_api
-from clawkeep_host.engine_api import EngineError
+from clawkeep_host.engine_api import EngineError, Missing
 
+BRIDGE_NAME = "com.docker.network.bridge.name"
 ENDED = ("created", "exited", "dead", "removing")  # states without a process
 NEVER = {"Name": "no"}
-GONE = 404
 SECONDS = engine_api.SECONDS
 
 
@@ -25,7 +26,7 @@ class Container:
     name: str
     role: str
     state: str  # the engine's word
-    networks: tuple[str, ...] = ()  # names
+    networks: tuple[str, ...] = ()  # names of those that it is on
 
     @property
     def running(self) -> bool:
@@ -49,57 +50,65 @@ class Inspection:
 
 
 def containers(roles: Collection[str]) -> list[Container]:
-    """Every container that is an agent's, running or not, and every other whose label is one of `roles`.
+    """Every container whose label is one of `roles` (any label when there are none), running or not: one question."""
+    wanted = urllib.parse.quote(json.dumps({"label": [agents.ROLE]}))
+    rows = json.loads(engine_api.ask("GET", f"/containers/json?all=true&filters={wanted}"))
+    return [one for one in map(_of, rows) if _has_role(one, roles)]
 
-    With no `roles` any label of Clawkeep's counts.
+
+def unlabelled(
+    roles: Collection[str], seconds: Callable[[], float] = lambda: SECONDS
+) -> tuple[list[Container], list[str]]:
+    """Agents' containers that have none of these labels, by what they are; and names of what could not be looked at.
+
+    Each container is looked at, so this takes its time. `seconds` gives what the next question gets.
     """
-    listed = json.loads(engine_api.ask("GET", "/containers/json?all=true"))
-    known = agents.among([_as_inspected(row) for row in listed])
-    found = []
-    for row in listed:
-        role = (row.get("Labels") or {}).get(agents.ROLE, "")
-        name = _name(row)
-        if name in known or (role in roles if roles else role):
-            networks = ((row.get("NetworkSettings") or {}).get("Networks") or {}).keys()
-            found.append(Container(row["Id"], name, role, row.get("State") or "", tuple(networks)))
-    return found
+    found = [_of(row) for row in json.loads(engine_api.ask("GET", "/containers/json?all=true", seconds=seconds()))]
+    inspected, unseen = {}, []
+    for one in found:
+        try:
+            inspected[one.id] = _inspected(one.id, seconds())
+        except Missing:
+            continue
+        except Exception:  # one that the engine cannot tell of costs no other
+            if not _has_role(one, roles):
+                unseen.append(one.name)
+    known = agents.among(list(inspected.values()))
+    ids = [identity for identity, seen in inspected.items() if agents.name_of(seen) in known]
+    return [one for one in found if one.id in ids and not _has_role(one, roles)], unseen
 
 
-def bridges(found: Collection[Container], seconds: float = SECONDS) -> list[str]:
-    """The host's interfaces of the bridge networks that containers are on."""
-    names = {name for one in found for name in one.networks}
+def _has_role(one: Container, roles: Collection[str]) -> bool:
+    return bool(one.role) and (not roles or one.role in roles)
+
+
+def _of(row: dict[str, Any]) -> Container:
+    names = [name[1:] for name in row.get("Names") or [] if name.rfind("/") == 0]  # others are a link's alias
+    role = (row.get("Labels") or {}).get(agents.ROLE, "")
+    networks = tuple((row.get("NetworkSettings") or {}).get("Networks") or {})
+    return Container(row["Id"], (names or [row["Id"][:12]])[0], role, row.get("State") or "", networks)
+
+
+def bridges(networks: Collection[str], seconds: float = SECONDS) -> list[str]:
+    """The host's interfaces of those of `networks` that are bridges."""
     return [
-        str((row.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{row['Id'][:12]}")
+        str((row.get("Options") or {}).get(BRIDGE_NAME) or f"br-{row['Id'][:12]}")
         for row in json.loads(engine_api.ask("GET", "/networks", seconds=seconds))
-        if row.get("Driver") == "bridge" and row.get("Name") in names
+        if row.get("Driver") == "bridge" and row.get("Name") in networks
     ]
 
 
-def _name(row: dict[str, Any]) -> str:
-    names = [name[1:] for name in row.get("Names") or [] if name.rfind("/") == 0]  # others are a link's alias
-    return str((names or [row["Id"][:12]])[0])
-
-
-def _as_inspected(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the engine's list in the form in which agents are known; it holds no environment."""
-    return {
-        "Name": _name(row),
-        "Id": row["Id"],
-        "Image": row.get("ImageID"),
-        "Config": {"Labels": row.get("Labels"), "Image": row.get("Image"), "Cmd": row.get("Command")},
-        "HostConfig": row.get("HostConfig"),
-        "Mounts": row.get("Mounts"),
-    }
+def _inspected(identity: str, seconds: float) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(engine_api.ask("GET", _path(identity, "json"), seconds=seconds))
+    return settings
 
 
 def inspect(one: Container, seconds: float = SECONDS) -> Inspection | None:
     """Look at a container's settings; None when it is gone."""
     try:
-        settings = json.loads(engine_api.ask("GET", _path(one.id, "json"), seconds=seconds))
-    except EngineError as refused:
-        if refused.code == GONE:
-            return None
-        raise
+        settings = _inspected(one.id, seconds)
+    except Missing:
+        return None
     names = [line.partition("=")[0] for line in settings["Config"].get("Env") or []]
     settings["Config"]["Env"] = names
     host = settings["HostConfig"]
@@ -120,11 +129,8 @@ def end(one: Container, seconds: float = SECONDS) -> None:
 
 def set_restart_policy(identity: str, policy: dict[str, Any], seconds: float = SECONDS) -> None:
     """Change whether the engine starts a container again; one that is gone needs no policy."""
-    try:
+    with contextlib.suppress(Missing):
         engine_api.ask("POST", _path(identity, "update"), {"RestartPolicy": policy}, seconds=seconds)
-    except EngineError as refused:
-        if refused.code != GONE:
-            raise
 
 
 def ask(one: Container, what: str, seconds: float, limit: int = engine_api.LIMIT) -> bytes:
@@ -136,17 +142,20 @@ def _unless_ended(identity: str, action: str, seconds: float) -> None:
     """Act on a container; what the engine refuses is no failure when the container has no process any more."""
     try:
         engine_api.ask("POST", _path(identity, action), seconds=seconds)
+    except Missing:
+        pass
     except EngineError as refused:
-        if refused.code is None or (refused.code != GONE and _runs(identity, seconds)):
+        if refused.code is None or _runs(identity, seconds):
             raise
 
 
 def _runs(identity: str, seconds: float) -> bool:
     try:
-        state = json.loads(engine_api.ask("GET", _path(identity, "json"), seconds=seconds))["State"]
-    except EngineError as refused:
-        return refused.code != GONE
-    return bool(state["Running"])
+        return bool(_inspected(identity, seconds)["State"]["Running"])
+    except Missing:
+        return False
+    except EngineError:
+        return True
 
 
 def _path(identity: str, what: str) -> str:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from clawkeep_host import files, system_log
-from clawkeep_host.command import Parser, Refusal, attempt, conclude, run, succeeds
+from clawkeep_host.command import Parser, Refusal, attempt, conclude, printable, run, succeeds
 from clawkeep_host.package import FOLDER
 
 PROGRAM = "clawkeep-breakglass"
@@ -69,7 +69,7 @@ def alarm(event: str, **facts: Any) -> None:
         system_log.tell(PROGRAM, syslog.LOG_ALERT, f"emergency access {event} {words}", HEARD)
     except OSError as trouble:
         raise Refusal(f"the system's log does not hear the alarm: {trouble}") from None
-    text = system_log.one_line(f"Emergency access {event}. {words}")
+    text = printable(f"Emergency access {event}. {words}", system_log.LIMIT)
     attempt("wall", "--timeout", "5", stdin=f"{text}\n", seconds=10)
 
 

@@ -166,7 +166,7 @@ def run(*argv: str, stdin: str = "", seconds: float = SECONDS) -> str:
 
 
 def printable(text: str, length: int = 500) -> str:
-    """A foreign text as one line that a terminal only shows: what moves a cursor is escaped, the end may be cut off."""
+    """A foreign text on one line that moves no cursor, of which the end may be cut off."""
     line = " ".join(text[: 4 * length].split())
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
     return shown if len(shown) <= length else f"{shown[:length]}..."

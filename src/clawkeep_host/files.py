@@ -313,8 +313,17 @@ def pin_beneath(root: str | Path, path: str) -> int:
             os.close(folder)
 
 
+def is_roots_alone(path: str) -> bool:
+    """Whether nobody but root can change what is at `path`, a link of root's followed: it, and each folder to it."""
+    real = os.path.realpath(path)
+    try:
+        return all(_is_roots_alone(os.lstat(place)) for place in (real, *map(str, Path(real).parents)))
+    except OSError:
+        return False
+
+
 def _is_roots_alone(folder: os.stat_result) -> bool:
-    return folder.st_uid == 0 and not folder.st_mode & 0o022
+    return folder.st_uid == 0 and not stat.S_ISLNK(folder.st_mode) and not folder.st_mode & 0o022
 
 
 def _content(pinned: int, path: str | Path, limit: int) -> bytes:

@@ -8,9 +8,10 @@
 
 The order matters. The network is cut first, since that needs neither Docker nor a disk nor the agent's consent. A flag
 holds the agent's units back. Containers are frozen as soon as they are known, and lose their restart policy before they
-are killed (Docker starts an `on-failure` container again when it ended by a signal). Units are stopped, and what they
-started meanwhile is looked for. Then the programs in /etc/clawkeep/kill.d revoke, in the order of their names, and
-evidence is kept. Every step is tried even when one before it failed, say on a full disk; failures are told at the end.
+are killed (Docker starts an `on-failure` container again when it ended by a signal). Units are stopped; what they
+started meanwhile, and agents that lack Clawkeep's label, are looked for. Then the programs in /etc/clawkeep/kill.d
+revoke, in the order of their names, and evidence is kept. Every step is tried even when one before it failed, say on a
+full disk; failures are told at the end.
 
 /etc/clawkeep/kill.conf says what is reached. The flag is /var/lib/clawkeep/kill/active and remembers what to restore;
 its copy in /run/clawkeep/kill holds until a reboot when the disk takes none. /var/lib/clawkeep/kill/TIME holds the
@@ -28,7 +29,6 @@ import json
 import os
 import re
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ from typing import Any, NoReturn
 
 from clawkeep_host import agent_containers, files, stop_flag
 from clawkeep_host.agent_containers import Container, Inspection, containers
-from clawkeep_host.command import Parser, Refusal, attempt, conclude, run, succeeds
+from clawkeep_host.command import Parser, Refusal, attempt, conclude, printable, run, succeeds
 from clawkeep_host.kill_evidence import CHANGES, LOG, PROCESSES, Evidence, Halted, as_json, ask
 from clawkeep_host.redaction import is_secret_name, redact_text
-from clawkeep_host.steps import Budget, Disk, Steps
+from clawkeep_host.steps import SENTENCE, Budget, Disk, Steps
 from clawkeep_host.stop_flag import Memory
-from clawkeep_host.system_log import one_line, operator
+from clawkeep_host.system_log import operator
 
 PROGRAM = "clawkeep-kill"
 SETTINGS = Path("/etc/clawkeep/kill.conf")
@@ -134,16 +134,12 @@ def hooks() -> list[Path]:
 def variables(path: Path) -> list[str]:
     """Names that an environment file sets; none when it is not there.
 
-    Raises OSError when it cannot be read, a link too, and Refusal for what is no file.
+    Raises OSError when it cannot be read, is no file, or lies behind a link that others than root can have made.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        text = files.content_beneath("/", str(path), SECRETS_BYTES).decode("utf-8", "replace")
     except FileNotFoundError:
         return []
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Refusal("it is no regular file")
-        text = file.read(SECRETS_BYTES).decode("utf-8", "replace")
     lines = [line.strip().partition("=") for line in text.splitlines()]
     return [name.strip() for name, equals, _ in lines if equals and not name.startswith("#")]
 
@@ -169,8 +165,9 @@ def plan(settings: Settings) -> Outcome:
         raise Refusal(settings.trouble)
     steps = Steps()
     found, seen = [], {}
-    known = containers(settings.roles)
-    for one in known:
+    labelled = containers(settings.roles)
+    wanted = [*labelled, *unlabelled(steps, settings.roles, lambda: agent_containers.SECONDS)]
+    for one in wanted:
         failures = len(steps.failures)
         inspection = steps.attempt(f"{one.name} cannot be looked at", agent_containers.inspect, one)
         if inspection:
@@ -190,7 +187,7 @@ def plan(settings: Settings) -> Outcome:
     answer = {
         "stopped": stop_flag.is_set((FLAG, COPY)),
         "containers": found,
-        "bridges": reached(steps, settings.bridges, known),
+        "bridges": reached(steps, settings.bridges, wanted),
         "units": settings.units,
         "hooks": [str(path) for path in hooks()],
         "revoke": revocations(steps, settings, seen),
@@ -199,10 +196,13 @@ def plan(settings: Settings) -> Outcome:
 
 
 def reached(steps: Steps, listed: list[str], found: list[Container]) -> list[str]:
-    """The bridges to cut: those that are listed, and those of the networks that agents are on."""
-    unknown = "the agents' own networks are not known"
-    own = steps.attempt(unknown, agent_containers.bridges, found, Budget.LEAST) if found else []
-    return sorted({*listed, *(own or [])})
+    """The bridges to cut: those that are listed, and those of other networks that agents are on."""
+    others = {name for one in found for name in one.networks} - {*listed, "host", "none"}
+    if not others:
+        return listed
+    unknown = f"the bridges of {', '.join(sorted(others))} are not known"
+    own = steps.attempt(unknown, agent_containers.bridges, others, Budget.LEAST) or []
+    return sorted({*listed, *own})
 
 
 # --- the network and the units ----------------------------------------------------------------------------------
@@ -332,9 +332,22 @@ def halt_units(steps: Steps, flag: Flag, units: list[str]) -> None:
         steps.attempt(f"{unit} was not stopped", command, "systemctl", "stop", unit)
 
 
-def revived(roles: list[str]) -> list[Container]:
-    """Containers that run after all were killed: a unit or a rollout that was under way started them."""
-    return [one for one in containers(roles) if one.running]
+def overlooked(steps: Steps, roles: list[str]) -> list[Container]:
+    """Containers that run after all were killed, for a unit or a rollout that was under way started them, and agents'
+    containers without the label, whose search takes longer.
+    """
+    again = steps.attempt("containers were not looked for again", containers, roles) or []
+    left = Budget(ENGINE_SECONDS, agent_containers.SECONDS)
+    return [*(one for one in again if one.running), *unlabelled(steps, roles, left)]
+
+
+def unlabelled(steps: Steps, roles: list[str], seconds: Callable[[], float]) -> list[Container]:
+    """Agents' containers without the label."""
+    search = agent_containers.unlabelled
+    found, unseen = steps.attempt("agents without the label were not looked for", search, roles, seconds) or ([], [])
+    for name in unseen:
+        steps.failed(f"whether {name} is an agent is not known", "the engine did not tell")
+    return list(found)
 
 
 def run_hooks(steps: Steps) -> dict[str, str]:
@@ -375,13 +388,13 @@ def _kill(settings: Settings, steps: Steps) -> dict[str, Any]:
             steps.attempt("the network was not cut", quarantine, flag.memory.bridges)
         found = steps.attempt("containers were not found", containers, settings.roles) or []
         halted = halt(steps, flag, found)
-        cut_off = reached(steps, flag.memory.bridges, found)
+        halt_units(steps, flag, settings.units)
+        late = overlooked(steps, settings.roles)
+        cut_off = reached(steps, flag.memory.bridges, [*found, *late])
         if cut_off != flag.memory.bridges:
             flag.memory.bridges = cut_off
             flag.remember()
             steps.attempt("the network was not cut", quarantine, cut_off)
-        halt_units(steps, flag, settings.units)
-        late = steps.attempt("containers were not looked for again", revived, settings.roles) or []
         if late:
             halted = list({one.container.id: one for one in [*halt(steps, flag, late), *halted]}.values())
         flag.report(steps)
@@ -528,13 +541,13 @@ def told(answer: dict[str, Any]) -> str:
         if isinstance(value, list):
             lines += [f"{key}:" if value else f"{key}: none", *(f"  {worded(row)}" for row in value)]
         else:
-            lines.append(f"{key}: {one_line(str(value))}")
+            lines.append(f"{key}: {printable(str(value))}")
     return "\n".join(lines)
 
 
 def worded(row: Any) -> str:
     """One line of a list: a name, and where it is."""
-    return one_line(f"{row['name']} ({row.get('where') or row['id'][:12]})" if isinstance(row, dict) else str(row))
+    return printable(f"{row['name']} ({row.get('where') or row['id'][:12]})" if isinstance(row, dict) else str(row))
 
 
 def act(given: argparse.Namespace) -> int:
@@ -544,7 +557,7 @@ def act(given: argparse.Namespace) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is begun is ended, though the session that began it is lost
     answer, failures = plan(settings) if given.dry_run else COMMANDS[given.command](settings)
     for sentence in failures:
-        print(f"{PROGRAM}: {one_line(sentence)}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(sentence, SENTENCE)}", file=sys.stderr)
     print(json.dumps(answer) if given.json else told(answer))
     return 1 if failures else 0
 

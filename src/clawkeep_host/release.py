@@ -40,14 +40,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clawkeep_host import engine_api, files
+from clawkeep_host import engine_api, files, foreign_json, stop_flag
 from clawkeep_host.command import FLOODED, OVERDUE, Done, Parser, Refusal, attempt, conclude, printable
+from clawkeep_host.redaction import redact_text
 
 PROGRAM = "clawkeep-release"
 FORCE = Path("/etc/clawkeep/openclaw")
 CANDIDATE = FORCE / "candidate"
 RELEASES = Path("/etc/clawkeep/releases")
-KILLED = Path("/var/lib/clawkeep/kill/active")
+KILLED = stop_flag.FLAGS
 LOCK = Path("/run/clawkeep/release.lock")
 
 COMPOSE, CONFIG, IMAGE, RECORD = "compose.yml", "openclaw.json", "image", "release.json"
@@ -89,7 +90,7 @@ def last_words(done: Done) -> str:
     if done.status == OVERDUE:
         return "it did not end in time"
     lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return printable(lines[-1]) if lines else "no message"
+    return printable(redact_text(lines[-1])) if lines else "no message"
 
 
 # --- releases ---------------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def trouble(release: Release, seconds: float) -> str | None:
     An engine that is silent for a while, since it restarts, is asked again.
     """
     limit = time.monotonic() + seconds
-    while not KILLED.exists():
+    while not killed():
         try:
             found = container()
         except engine_api.EngineError as silence:
@@ -317,14 +318,19 @@ def up(*options: str) -> None:
     """Have Compose make and start the container, unless clawkeep-kill stops the agent meanwhile."""
     refuse_if_killed()
     compose("up", "--detach", "--remove-orphans", *options)
-    if KILLED.exists():  # it may have looked before there was a container to stop
+    if killed():  # it may have looked before there was a container to stop
         compose("stop", "--timeout", "0")
         refuse_if_killed()
 
 
+def killed() -> bool:
+    """Whether clawkeep-kill has stopped the agent."""
+    return stop_flag.is_set(KILLED)
+
+
 def refuse_if_killed() -> None:
     """Leave an agent down that was stopped on purpose."""
-    if KILLED.exists():
+    if killed():
         raise Refusal(STOPPED)
 
 
@@ -419,8 +425,8 @@ def validate(release: Release, image: str, uid: int, seconds: float) -> None:
 def decoded(text: str) -> dict[str, Any] | None:
     """A JSON object that somebody else wrote; None when it is nothing of the kind."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = foreign_json.loads(text)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -429,7 +435,8 @@ def issues(answer: dict[str, Any]) -> list[str]:
     """The first reasons that OpenClaw gives against a configuration."""
     listed = answer.get("issues")
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-    return [printable(f"{row.get('path')}: {row.get('message')}", ISSUE_LENGTH) for row in rows[:ISSUES]]
+    sentences = [redact_text(f"{row.get('path')}: {row.get('message')}") for row in rows[:ISSUES]]
+    return [printable(sentence, ISSUE_LENGTH) for sentence in sentences]
 
 
 # --- commands ---------------------------------------------------------------------------------------------------
@@ -484,7 +491,7 @@ def prove(release: Release, options: Options, *, recreate: bool = False) -> dict
         link("current", release)
         forget(options.keep)
         return said(release, f"healthy after {took:.0f} s", changed=True, seconds=took)
-    if KILLED.exists():  # which says nothing about the release, and wants none back
+    if killed():  # which says nothing about the release, and wants none back
         raise Refusal(STOPPED, DOWN)
     if former and former.number == release.number:
         raise Refusal(f"release {release.number} worked once and does not now: {reason}", DOWN)
@@ -535,7 +542,7 @@ def status(_: Options) -> dict[str, Any]:
         "kept": {release.number: release.state for release in kept()},
         "running": bool(found and found["State"]["Running"]),
         "as_proven": bool(current and settled(current, found)),
-        "killed": KILLED.exists(),
+        "killed": killed(),
     }
 
 

@@ -70,7 +70,7 @@ OPTIONS = (
     Option(r"(?:docker|podman|nerdctl|helm|oc|az|skopeo|buildah|crane)(?: registry)?[ \0]login", "-p", ("login",)),
     Option("redis-cli", "-a", ("redis-cli",)),
     Option(r"ldap(?:search|add|modify|delete|passwd|whoami)", "-w", ("ldap",)),
-    Option("curl|wget", "-u|-U|--user|--proxy-user", ("curl", "wget"), user=True),
+    Option("curl", "-u|-U|--user|--proxy-user", ("curl",), user=True),
 )
 
 

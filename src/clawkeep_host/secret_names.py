@@ -88,7 +88,7 @@ def lower(text: str) -> str:
 
 
 _HARMLESS = re.compile(
-    r"(?:|yes|no|true|false|on|off|none|null|nil|undefined|\[redacted\].{0,2}|\[dropped\])\Z", re.I | re.S
+    r"(?:|yes|no|true|false|on|off|none|null|nil|undefined|\[redacted\].{0,2}|\[dropped[ \w]*\])\Z", re.I | re.S
 )
 _KINDS = {  # by the whole name: nsswitch.conf, and estate.yml
     "passwd": re.compile(r"(?:files|compat|systemd|sss|ldap|nis|nisplus|db|winbind|extrausers)\Z"),

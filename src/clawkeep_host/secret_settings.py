@@ -32,7 +32,7 @@ _BARE = re.compile(r"(?:[^\s\"'\\&,;\0<>]|[,;](?![\s\"'\\]|\Z|[\w.-]{1,64}[=:])|
 _ESCAPED = re.compile(r"(?:(?!%26)[^\s\"'\\&<>])+")
 _LIST = re.compile(r"\[(?P<items>[^\[\]]*)")
 _NO_STRING = re.compile(r"[^\s\"'\\,\[\]{}]+")  # of JSON: a number, true, null
-_MASK = re.compile(r"\[(?:redacted|dropped)\]")
+_MASK = re.compile(r"\[(?:redacted|dropped[ \w]{0,16})\]")
 _ITEM = re.compile(r"(?P<quote>\\*[\"'])(?:(?!(?P=quote)).)*(?:(?P=quote))?|[^\s,\"'\\]+")
 _BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]{0,16}\n(?P<indent>[ \t]+)[^\n]*(?:\n(?P=indent)[^\n]*)*")
 _COOKIES = re.compile(r"(?:=\\*\"[^\"\\\r\n]*\\*\"|[^\"'\\\r\n])+")

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from clawkeep_host import system_log
-from clawkeep_host.command import Refusal
+from clawkeep_host.command import Refusal, printable
 from clawkeep_host.redaction import redact_text
 
 DISK_SECONDS = 10.0
+SENTENCE = 4000  # characters of one about a failure
 
 
 class Steps:
@@ -40,7 +41,7 @@ class Steps:
         """Keep that a step failed, without secrets, and log `what`."""
         told = isinstance(why, (Refusal, OSError, str))
         words = str(why) if told else f"{type(why).__name__}: {why}"
-        self.failures.append(system_log.one_line(redact_text(f"{what}: {words}")))
+        self.failures.append(printable(redact_text(f"{what}: {words}"), SENTENCE))
         self.tell(f"failed: {what}")
 
     def tell(self, message: str) -> None:

@@ -11,6 +11,8 @@ import socket
 import syslog
 import time
 
+from clawkeep_host.command import printable
+
 SOCKET = "/dev/log"
 LIMIT = 8192  # bytes of one message
 
@@ -25,13 +27,7 @@ def tell(identifier: str, severity: int, message: str, seconds: float = 0.0) -> 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.settimeout(seconds)
         log.connect(SOCKET)
-        log.send((head + one_line(message)).encode()[:LIMIT])
-
-
-def one_line(text: str) -> str:
-    """`text` on one line that moves no cursor: white space becomes a blank, other control characters are escaped."""
-    words = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+        log.send((head + printable(message, LIMIT)).encode()[:LIMIT])
 
 
 def operator() -> str:

@@ -231,10 +231,11 @@ def test_names_are_asked_of_given_servers_only(segment: subprocess.Popen[bytes])
 
 COLLECT = """
 import json, sys
-from clawkeep.collector import docker, egress
+from clawkeep.collector import api
+from clawkeep.collector.experiments import egress
 from clawkeep.collector.recorder import Recorder
 wishes = json.load(sys.stdin)
-docker.running = lambda recorder: wishes["containers"]
+api.containers = lambda recorder: wishes["containers"]
 recorder = Recorder(wishes["parameters"])
 egress.collect(recorder)
 json.dump({"schema": 1, "commands": recorder.commands, "facts": recorder.facts}, sys.stdout)

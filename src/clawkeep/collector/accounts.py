@@ -10,10 +10,11 @@ import re
 import shutil
 import sys
 import threading
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
-from clawkeep.collector import proc
-from clawkeep.collector.recorder import Recorder
+from clawkeep.collector import docker, proc
+from clawkeep.collector.recorder import Recorder, short
+from clawkeep_host import files
 
 UNIT_FOLDERS = (
     "/etc/systemd/system",
@@ -31,8 +32,7 @@ CRON_FILES = (
     "/var/spool/cron/atjobs/*",
 )
 CONFINEMENT = (
-    "Id,LoadState,ActiveState,User,DynamicUser,NoNewPrivileges,ProtectSystem,ProtectHome,ReadWritePaths,"
-    "MemoryDenyWriteExecute,RestartPreventExitStatus,NeedDaemonReload"
+    "Id,NoNewPrivileges,ProtectSystem,ProtectHome,ReadWritePaths,MemoryDenyWriteExecute,RestartPreventExitStatus"
 )
 FORBIDDEN = (
     "/etc",
@@ -50,8 +50,11 @@ STARTS = re.compile(
 )
 OWN_TOOLS = "/usr/local/sbin/clawkeep-"
 SCRIPT_LIMIT = 65_536
-# The cgroup of a container; a process cannot leave its cgroup without being root, a namespace it can.
-CONTAINER = re.compile(r"/(?:docker-|docker/|libpod-)[0-9a-f]{64}")
+# The cgroup of a container; a process cannot leave its cgroup without being root, a namespace it can. Below one that
+# was handed to an account, that account makes cgroups of any name: they belong to it, an engine's belongs to root.
+CONTAINER = re.compile(r"/(?:docker-|docker/|libpod-)[0-9a-f]{64}[^/]*")
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+MOST_UNITS = 5000  # entries of one folder of user units
 
 
 def collect(rec: Recorder) -> None:
@@ -126,11 +129,22 @@ def processes(uid: int) -> List[Dict[str, Any]]:
                     "pid": pid,
                     "name": status.get("Name", ""),
                     "cgroup": proc.cgroup(pid),
-                    "contained": CONTAINER.search(proc.cgroup(pid)) is not None,
+                    "contained": is_contained(proc.cgroup(pid)),
                     "no-new-privs": status.get("NoNewPrivs") == "1",
                 }
             )
     return sorted(found, key=lambda process: process["pid"])
+
+
+def is_contained(cgroup: str) -> bool:
+    """Whether a cgroup is that of a container, or lies in one, and root made it."""
+    found = CONTAINER.search(cgroup)
+    for root in CGROUPS if found else ():
+        try:
+            return os.stat(root + cgroup[: found.end() if found else 0]).st_uid == 0
+        except OSError:
+            continue
+    return False
 
 
 def running_units(uid: int) -> "set[str]":
@@ -162,14 +176,31 @@ def _runs_as(text: str, uid: int, names: List[str]) -> bool:
 
 
 def user_units(uid: int) -> List[str]:
-    """Unit files in the homes of the agent's accounts, and units that are given to every user by hand."""
-    found = []
+    """What lies in the folders of user units of the agent's accounts; of a folder that cannot be read, its own path."""
+    found = set()
     for user in pwd.getpwall():
         if user.pw_uid == uid and user.pw_dir not in ("", "/"):
             for folder in (".config/systemd/user", ".local/share/systemd/user"):
-                found += glob.glob(os.path.join(user.pw_dir, folder, "**", "*.service"), recursive=True)
-                found += glob.glob(os.path.join(user.pw_dir, folder, "**", "*.timer"), recursive=True)
+                found |= units_below(os.path.join(user.pw_dir, folder))
     return sorted(found)
+
+
+def units_below(folder: str) -> Set[str]:
+    """Every file and link below a folder that the agent owns; the folder itself when it was not read to its end."""
+    try:
+        pinned = files.pin_beneath("/", folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError:  # a link: whatever is behind it, the account has put it there
+        return {folder}
+    try:
+        walk = files.Walk("/proc/self/fd/%d/." % pinned, entries=MOST_UNITS)
+        found = {os.path.join(folder, proc.shown(entry.path)) for entry in walk if not entry.is_folder}
+        return found if walk.complete else found | {folder}
+    except OSError:
+        return {folder}
+    finally:
+        os.close(pinned)
 
 
 def revivers(texts: Dict[str, str]) -> List[Dict[str, Any]]:
@@ -181,14 +212,14 @@ def revivers(texts: Dict[str, str]) -> List[Dict[str, Any]]:
         for line in re.findall(r"^\s*Exec(?:Start|StartPre|StartPost|Reload|Stop|StopPost)\s*=(.*)$", text, re.M):
             words = _starts(line)
             if words:
-                found.append({"where": unit, "line": line.strip()[:300], "words": words, "gates": _gates(text)})
+                found.append({"where": unit, "line": short(line.strip(), 300), "words": words, "gates": _gates(text)})
     for pattern in CRON_FILES:
         for path in sorted(glob.glob(pattern)):
             if os.path.isfile(path):
                 for line in (proc.read(path, SCRIPT_LIMIT) or "").splitlines():
                     words = None if line.lstrip().startswith("#") else _starts(line)
                     if words:
-                        found.append({"where": path, "line": line.strip()[:300], "words": words, "gates": []})
+                        found.append({"where": path, "line": short(line.strip(), 300), "words": words, "gates": []})
     return found
 
 
@@ -220,18 +251,20 @@ def _starts(line: str) -> Optional[str]:
 
 def _command(line: str, seen: "re.Match[str]") -> str:
     """The whole simple command that was seen in a line: what it starts stands behind its verb."""
-    return re.split(r"[;|&]", line[seen.start() :])[0].strip()[:300]
+    return short(re.split(r"[;|&]", line[seen.start() :])[0].strip(), 300)
 
 
-def _state_folder() -> str:
+def _state_folder(rec: Recorder) -> str:
     """The agent's state as its own process sees it, or the volume that holds it; empty when there is neither."""
-    for pid in proc.pids():
-        if os.path.basename(proc.executable(pid)[0]) == "node" and "docker" in proc.cgroup(pid):
-            path = "/proc/%d/root/home/node/.openclaw" % pid
-            if os.path.isdir(path):
-                return path
-    volumes = glob.glob("/var/lib/docker/volumes/openclaw-state/_data")
-    return volumes[0] if volumes else ""
+    for one in docker.agents(rec):
+        root, place = "/proc/%d/root" % one["State"]["Pid"], "/home/node/.openclaw"
+        try:
+            os.close(files.pin_beneath(root, place))
+        except OSError:
+            continue
+        return root + place
+    volume = "/var/lib/docker/volumes/openclaw-state/_data"
+    return volume if os.path.isdir(volume) else ""
 
 
 def _experiments(rec: Recorder, uid: int) -> None:
@@ -239,5 +272,5 @@ def _experiments(rec: Recorder, uid: int) -> None:
 
     source = account.__loader__.get_source(account.__name__)  # type: ignore[union-attr]
     folders = [folder for folder in FORBIDDEN if os.path.isdir(folder)]
-    argv = [sys.executable or "python3", "-I", "-S", "-", str(uid), "/run/docker.sock", _state_folder(), *folders]
+    argv = [sys.executable or "python3", "-I", "-S", "-", str(uid), "/run/docker.sock", _state_folder(rec), *folders]
     rec.run("agent-experiments", argv, stdin=source, parse="json", timeout=60)

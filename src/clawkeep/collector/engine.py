@@ -20,7 +20,7 @@ STACK = ("dockerd", "containerd", "docker-proxy", "podman")
 SHIM = "containerd-shim"
 ENGINE_PORTS = (2375, 2376, 2377, 4789, 7946)
 UNITS = ("docker.service", "docker.socket", "containerd.service")
-SHOWN = "Id,LoadState,ActiveState,FragmentPath,DropInPaths,Listen,ExecMainPID,ExecMainStartTimestamp"
+SHOWN = "Id,Listen,ExecMainStartTimestamp"
 FILES = (
     "/etc/docker",
     "/etc/docker/daemon.json",

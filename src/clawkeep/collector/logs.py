@@ -20,7 +20,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from clawkeep.collector import docker, others, proc
-from clawkeep.collector.recorder import Recorder
+from clawkeep.collector.recorder import Recorder, short
 from clawkeep_host import files
 from clawkeep_host.addresses import AGENT_BRIDGE, AGENT_GATEWAYS, FIRST_AGENT, NAME_SERVER_PORT, PROXY_PORT
 
@@ -105,9 +105,7 @@ def audit(rec: Recorder) -> None:
 
 def sending(rec: Recorder) -> None:
     """The log agent, and what it sends."""
-    rec.run(
-        "log-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,ExecStart", "--", *UNITS]
-    )
+    rec.run("log-units", ["systemctl", "show", "--property=Id,ActiveState,UnitFileState,ExecStart", "--", *UNITS])
     rec.run("log-agent-check", ["/usr/sbin/rsyslogd", "-N1", "-f", CONFIG], timeout=60)
     rec.note("log-agent-config", (proc.read(CONFIG) or "").splitlines())
     rec.note("log-agent-queue", (proc.read(SPOOL + "/queue.json") or "").splitlines()[-12:])
@@ -190,10 +188,14 @@ def touch(root: str, folder: str, nonce: str, uid: int) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, pass_fds=[around])
     except (OSError, subprocess.TimeoutExpired) as problem:
-        return str(problem)[:200]
+        return short(str(problem), 200)
     finally:
         os.close(around)
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it ended without a word"])[-1][:200]
+    return (
+        ""
+        if done.returncode == 0
+        else short((done.stderr.strip().splitlines() or ["it ended without a word"])[-1], 200)
+    )
 
 
 def recorded(nonce: str, began: int) -> Dict[str, List[Any]]:
@@ -310,9 +312,11 @@ def say(argv: List[str]) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
-        return str(problem)[:200]
+        return short(str(problem), 200)
     return (
-        "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["status %d" % done.returncode])[-1][:200]
+        ""
+        if done.returncode == 0
+        else short((done.stderr.strip().splitlines() or ["status %d" % done.returncode])[-1], 200)
     )
 
 
@@ -326,7 +330,7 @@ def refused(uid: int, path: str) -> str:
     try:
         done = subprocess.run(argv, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
-        return str(problem)[:200]
+        return short(str(problem), 200)
     return "" if done.returncode == 0 else "it was not refused for want of permission (status %d)" % done.returncode
 
 
@@ -348,7 +352,7 @@ def inside(rec: Recorder, argv: List[str]) -> str:
     try:
         subprocess.run(["nsenter", "-t", str(pid), "-n", *argv], capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as problem:
-        return str(problem)[:200]
+        return short(str(problem), 200)
     return ""
 
 
@@ -429,7 +433,7 @@ def converse(host: str, port: int, name: str, tls: Optional[Callable[[], ssl.SSL
                 wire.sendall(("%d %s %d %s\n" % (number, command, len(data), data)).encode())
                 answer = wire.recv(4096).decode("ascii", "replace")
                 if " rsp " not in answer or " 200 " not in answer:
-                    return "refused: %s" % (answer.strip()[:80] or "the connection was closed")
+                    return "refused: %s" % (short(answer.strip(), 80) or "the connection was closed")
             return "taken"
     except ssl.SSLError as problem:
         return "refused: %s" % problem.reason

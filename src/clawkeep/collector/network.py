@@ -41,6 +41,7 @@ UNITS = (
     "shorewall.service",
     "ferm.service",
 )
+LEGACY_SAVES = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
 PROPERTIES = (
     "Id,LoadState,UnitFileState,ActiveState,Result,NeedDaemonReload,ConditionResult,ExecStart,"
     "Before,After,WantedBy,RequiredBy,PartOf,BindsTo,DropInPaths"
@@ -82,13 +83,22 @@ def collect(rec: Recorder) -> None:
     for thread in threads:
         thread.start()
     rec.note("firewall-files", {name: entry(os.path.join(SAVED, name)) for name in SAVED_FILES})
-    rec.note("legacy-iptables", {name: _read("/proc/net/%s_tables_names" % name) for name in ("ip", "ip6")})
+    legacy_iptables(rec)
     for thread in threads:
         thread.join()
 
 
+def legacy_iptables(rec: Recorder) -> None:
+    """The tables of the kernel's old packet filter, which nft does not show, and where there are any their rules."""
+    tables = {family: _read("/proc/net/%s_tables_names" % family) for family in LEGACY_SAVES}
+    rec.note("legacy-iptables", tables)
+    for family, tool in LEGACY_SAVES.items():
+        if tables[family]:
+            rec.run(tool, [tool])
+
+
 def entry(path: str) -> Optional[Dict[str, Any]]:
-    """Digest, size, mode and owner of a file; None when there is none."""
+    """Digest, mode and owner of a file; None when there is none."""
     try:
         with open(path, "rb") as file:
             content, found = file.read(), os.fstat(file.fileno())
@@ -96,10 +106,8 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
         return None
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "size": len(content),
         "mode": "%04o" % stat.S_IMODE(found.st_mode),
         "uid": found.st_uid,
-        "gid": found.st_gid,
     }
 
 

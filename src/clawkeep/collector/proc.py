@@ -93,6 +93,14 @@ def stat(pid: int) -> List[str]:
     return (read("/proc/%d/stat" % pid) or "").rpartition(")")[2].split()
 
 
+def namespace(pid: int, kind: str) -> Optional[str]:
+    """The namespace of that kind (`pid`, `mnt` ...) in which a process is; None when it has gone."""
+    try:
+        return os.readlink("/proc/%d/ns/%s" % (pid, kind))
+    except OSError:
+        return None
+
+
 def ancestry(pid: int) -> Iterator[int]:
     """A process's parents, nearest first."""
     for _ in range(MOST_PARENTS):

@@ -14,7 +14,7 @@ from clawkeep.collector.recorder import Recorder
 
 FILES = {"proxy": "/etc/clawkeep/proxy/squid.conf", "resolver": "/etc/clawkeep/resolver/dnsmasq.conf"}
 UNITS = ("clawkeep-proxy.service", "clawkeep-resolver.service", "squid.service", "dnsmasq.service")
-PROPERTIES = "Id,LoadState,UnitFileState,ActiveState,MainPID,User,DropInPaths,NeedDaemonReload,ExecStart"
+PROPERTIES = "Id,ActiveState,MainPID,DropInPaths,NeedDaemonReload,ExecStart"
 WHOLE = 262_144  # bytes
 
 

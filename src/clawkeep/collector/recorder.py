@@ -11,12 +11,23 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from clawkeep_host.environment import text_without_values, without_values
 from clawkeep_host.redaction import REDACTED, redact, redact_text
 
 __all__ = ["REDACTED", "Recorder", "Result", "redact", "redact_text"]
 
 OUTPUT_LIMIT = 4_000_000  # bytes kept of one command; `nft` and `docker inspect` of a busy host stay far below
 STDERR_LIMIT = 600
+
+
+def evidence(value: Any) -> Any:
+    """A JSON value as it may leave the host: without secrets, and without what environments hold."""
+    return without_values(redact(value))
+
+
+def short(text: str, limit: int) -> str:
+    """The beginning of a text, without secrets; they are taken out first, for half of one looks like nothing."""
+    return redact_text(text)[:limit]
 
 
 def lines(text: str) -> List[str]:
@@ -64,7 +75,7 @@ class Recorder:
     def note(self, key: str, value: Any) -> None:
         """Keep a JSON value gathered by Python code under `key`, redacted."""
         with self._lock:
-            self.facts[key] = redact(value)
+            self.facts[key] = evidence(value)
 
     def problem(self, part: str, sentence: str) -> None:
         """Say why a part of the collection broke off."""
@@ -95,10 +106,10 @@ class Recorder:
             record["stderr"] = redact_text(err)[:STDERR_LIMIT]
         if error:
             record["error"] = error
-        text = redact_text(out)
+        text = text_without_values(redact_text(out))
         if parse == "json" and not error and not truncated:
             try:
-                record["json"] = redact(json.loads(out)) if out.strip() else None
+                record["json"] = evidence(json.loads(out)) if out.strip() else None
             except ValueError as problem:
                 record["error"] = error = "printed something that is not JSON: %s" % problem
         elif not truncated:
@@ -118,7 +129,7 @@ class Recorder:
         value = None
         try:
             value = action()
-            record.update(status=0, json=redact(value))
+            record.update(status=0, json=evidence(value))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             record["error"] = redact_text("%s" % problem)[:STDERR_LIMIT]
         record["seconds"] = round(time.monotonic() - began, 2)

@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from clawkeep.collector import proc
 from clawkeep.collector.recorder import Recorder
+from clawkeep_host import files
 
 CONFIG = "/etc/ssh/sshd_config"
 TITLE = re.compile(r"^sshd: (?P<argv>.*?)(?: \[listener\].*)?$")
@@ -41,7 +42,7 @@ def collect(rec: Recorder) -> None:
     listening = listeners()
     units = rec.run(
         "sshd-units",
-        ["systemctl", "show", "--timestamp=unix", "--property=Id,LoadState,ActiveState,StateChangeTimestamp", *UNITS],
+        ["systemctl", "show", "--timestamp=unix", "--property=Id,ActiveState,StateChangeTimestamp", *UNITS],
     )
     if not listening and re.search(r"^ActiveState=active$", units.text, re.M):
         listening = [dict(BY_SOCKET)]
@@ -53,6 +54,9 @@ def collect(rec: Recorder) -> None:
     specs: List[Dict[str, Any]] = []
     read: List[Dict[str, Any]] = []
     for number, daemon in enumerate(_distinct(listening)):
+        if daemon.get("problem"):
+            specs.append({"why": "the sshd of process %d" % daemon["pid"], "spec": {}, "problem": daemon["problem"]})
+            continue
         lines = list(config_lines(daemon["config"]))
         read += [{"path": path, "changed": os.stat(path).st_mtime} for path in sorted({line[0] for line in lines})]
         for wanted in wanted_specs(rec, lines):
@@ -63,6 +67,8 @@ def collect(rec: Recorder) -> None:
     rec.note("sshd-files", read)
     rec.note("sshd-specs", specs)
     _in_parallel(rec, jobs)
+    if "problem" in listening[0]:
+        return
     port = listening[0]["ports"][0]
     # One attempt, not one for each user: sshd remembers who fails, and would soon not talk to loopback any more.
     user = _administrator() or "root"
@@ -89,7 +95,10 @@ def _in_parallel(rec: Recorder, jobs: List[Tuple[str, List[str]]]) -> None:
 
 
 def listeners() -> List[Dict[str, Any]]:
-    """Every listening sshd: pid, file, the options it was started with that choose its settings, ports."""
+    """Every listening sshd: pid, file, the options it was started with that choose its settings, ports.
+
+    One that is not the host's own has a `problem`, and comes last: it is told of, and neither run nor asked.
+    """
     bound = {b["inode"]: b for b in proc.bound_sockets() if b["proto"].startswith("tcp")}
     found = []
     for pid in proc.pids():
@@ -98,7 +107,8 @@ def listeners() -> List[Dict[str, Any]]:
             continue
         held = [bound[inode] for inode in proc.socket_inodes(pid) if inode in bound]
         if held:
-            flags, config = options(proc.argv(pid))
+            problem = "" if _is_hosts_own(pid, exe) else "root does not run it from a file that is root's alone"
+            flags, config = ([], CONFIG) if problem else options(proc.argv(pid))
             ports = sorted({b["port"] for b in held})
             found.append(
                 {
@@ -108,9 +118,19 @@ def listeners() -> List[Dict[str, Any]]:
                     "config": config,
                     "ports": ports,
                     "addresses": sorted({b["address"] for b in held}),
+                    **({"problem": problem} if problem else {}),
                 }
             )
-    return sorted(found, key=lambda daemon: (min(daemon["ports"]), daemon["pid"]))
+    return sorted(found, key=lambda daemon: ("problem" in daemon, min(daemon["ports"]), daemon["pid"]))
+
+
+def _is_hosts_own(pid: int, exe: str) -> bool:
+    """Whether root runs a program of this host, which may be run once more: anybody's may be called sshd."""
+    try:
+        here = os.stat("/proc/%d/ns/mnt" % pid).st_ino == os.stat("/proc/1/ns/mnt").st_ino
+    except OSError:
+        return False
+    return here and set(proc.status(pid).get("Uid", "").split()) == {"0"} and files.is_roots_alone(exe)
 
 
 def options(argv: List[str]) -> Tuple[List[str], str]:
@@ -130,7 +150,8 @@ def options(argv: List[str]) -> Tuple[List[str], str]:
 
 
 def _distinct(listening: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    return list({tuple(daemon["flags"]): daemon for daemon in reversed(listening)}.values())
+    known = {(daemon.get("problem"), daemon["exe"], *daemon["flags"]): daemon for daemon in reversed(listening)}
+    return list(reversed(list(known.values())))
 
 
 def config_lines(path: str, depth: int = 0) -> Iterator[Tuple[str, str]]:

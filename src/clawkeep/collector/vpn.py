@@ -107,7 +107,7 @@ def clock(rec: Recorder) -> None:
     rec.run("chrony-tracking", ["chronyc", "-c", "-n", "tracking"])
     rec.run("chrony-sources", ["chronyc", "-c", "-N", "sources"])
     units = ["chrony.service", "systemd-timesyncd.service", "ntpsec.service", "openntpd.service"]
-    rec.run("clock-units", ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState", "--", *units])
+    rec.run("clock-units", ["systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--", *units])
 
 
 def emergency(rec: Recorder) -> None:

@@ -13,7 +13,7 @@ import secrets
 from typing import Any, Dict, List, Optional
 
 from clawkeep.collector import docker, namespaces, proc
-from clawkeep.collector.recorder import Recorder
+from clawkeep.collector.recorder import Recorder, short
 from clawkeep_host import files, foreign_json
 from clawkeep_host.agents import name_of
 
@@ -42,7 +42,6 @@ def collect(rec: Recorder) -> None:
     rec.note("nginx-masters", masters())
     if os.path.exists("/usr/sbin/nginx"):
         rec.run("nginx-T", ["/usr/sbin/nginx", "-T", "-q"])
-    rec.note("web-units", {"gate": os.path.exists(GATE)})
     if os.path.exists(GATE):
         rec.run("gate-report", [GATE, "report"], parse="json")
     agents = [(one, port_of(one)) for one in docker.agents(rec)]
@@ -50,12 +49,13 @@ def collect(rec: Recorder) -> None:
 
 
 def masters() -> List[Dict[str, Any]]:
-    """Every nginx master process: its pid, arguments, and the ages of its oldest and newest worker in seconds."""
+    """Every nginx master process of the host, not of its containers: its pid, and its title with the arguments."""
     found = []
+    own = (proc.namespace(os.getpid(), "pid"), None)  # one that cannot be told is not left out
     for pid in proc.pids():
         title = " ".join(cmdline(pid))
-        if title.startswith("nginx: master process"):
-            found.append({"pid": pid, "title": title[:400]})
+        if title.startswith("nginx: master process") and proc.namespace(pid, "pid") in own:
+            found.append({"pid": pid, "title": short(title, 400)})
     return found
 
 

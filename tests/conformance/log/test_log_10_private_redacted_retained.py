@@ -31,6 +31,13 @@ def test_a_secret_in_an_address_is_not_written_down(logs: Logs, tier: Tier) -> N
 
 
 @pytest.mark.vantage("siem")
+def test_nobody_else_reads_the_store(evidence: HostEvidence, tier: Tier) -> None:
+    if tier["log_agent_remote"] == "none":
+        raise NotApplicable("the tier sends its records nowhere")
+    assert evidence.subject(LogStore).open_files() == []
+
+
+@pytest.mark.vantage("siem")
 def test_a_secret_reaches_the_store_as_a_mark_of_redaction(evidence: HostEvidence, tier: Tier) -> None:
     if tier["log_agent_remote"] == "none":
         raise NotApplicable("the tier sends its records nowhere")

@@ -28,3 +28,7 @@ def test_administrators_reach_what_is_declared_for_them(ruleset: Ruleset, tier: 
 
 def test_one_program_manages_the_packet_filter(firewall: Firewall, tier: Tier) -> None:
     assert firewall.rivals(tier["firewall_manager"]) == []
+
+
+def test_no_rule_is_hidden_in_the_kernels_old_packet_filter(firewall: Firewall) -> None:
+    assert firewall.unseen() == []

@@ -11,5 +11,9 @@ def test_what_runs_is_what_boot_would_load(firewall: Firewall) -> None:
     assert firewall.drift() == []
 
 
+def test_nobody_but_root_writes_what_boot_loads(firewall: Firewall) -> None:
+    assert firewall.loose_files() == []
+
+
 def test_units_bring_the_policy_back(firewall: Firewall) -> None:
     assert firewall.after_boot() == []

@@ -27,3 +27,8 @@ def test_answers_carry_hsts_and_tell_no_version(web: Web) -> None:
 @pytest.mark.vantage("web")
 def test_nginx_listens_on_the_entrys_addresses_alone(web: Web, site: Site) -> None:
     assert web.stray_listeners(site.web_addresses) == []
+
+
+@pytest.mark.vantage("web")
+def test_one_nginx_runs_and_with_the_settings_that_are_judged(web: Web) -> None:
+    assert web.other_masters() == []

@@ -9,17 +9,22 @@ import pytest
 from tests.unit.egress import worlds
 
 from clawkeep.base.verdict import Unmeasured
-from clawkeep.subjects.network.proxy import Proxy
+from clawkeep.subjects.network.proxy import STARTED, Proxy
 
 Render = Callable[..., str]
 NAMES = ("allowed.example", "api.model.example")
-UNITS = """Id=clawkeep-proxy.service
+EXEC = "{{ path={0} ; argv[]={1} ; ignore_errors=no ; start_time=[n/a] }}"
+UNITS = f"""ExecStart={EXEC.format("/usr/sbin/squid", STARTED["proxy"])}
+Id=clawkeep-proxy.service
 ActiveState=active
 DropInPaths=
+NeedDaemonReload=no
 
+ExecStart={EXEC.format("/usr/sbin/dnsmasq", STARTED["resolver"])}
 Id=clawkeep-resolver.service
 ActiveState=active
 DropInPaths=
+NeedDaemonReload=no
 
 Id=squid.service
 ActiveState=inactive"""
@@ -128,6 +133,30 @@ def test_units_that_were_changed_or_run_beside_it_are_told(files: dict[str, Any]
     changed = UNITS.replace("DropInPaths=", "DropInPaths=/etc/x.conf", 1)
     assert proxy(files, changed).not_in_force() == ["clawkeep-proxy.service is changed by /etc/x.conf"]
     assert proxy(files, UNITS.replace("inactive", "active")).not_in_force() == ["squid.service runs beside it"]
+    assert proxy(files, UNITS.replace("NeedDaemonReload=no", "NeedDaemonReload=yes", 1)).not_in_force()
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_the_role_starts_each_daemon_as_it_is_judged(render: Render, name: str) -> None:
+    unit = render("egress_proxy", f"etc/systemd/system/clawkeep-{name}.service.j2")
+    assert [line for line in unit.splitlines() if line.startswith("ExecStart=")] == [f"ExecStart={STARTED[name]}"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/etc/clawkeep/proxy/squid.conf", "/etc/squid/squid.conf"),
+        ("/etc/clawkeep/resolver/dnsmasq.conf", "/etc/dnsmasq.conf"),
+        ("dnsmasq.conf --pid-file=", "dnsmasq.conf --pid-file= --server=198.51.100.1"),
+        ("ExecStart={ path=/usr/sbin/squid", "ExecStart={ argv[]=/bin/true ; }\nExecStart={ path=/usr/sbin/squid"),
+    ],
+)
+def test_a_daemon_that_is_started_with_other_settings_is_told(files: dict[str, Any], old: str, new: str) -> None:
+    assert old in UNITS
+    assert len(proxy(files, UNITS.replace(old, new)).not_in_force()) == 1
+
+
+def test_a_missing_configuration_is_told(files: dict[str, Any]) -> None:
     bare = proxy(files | {"resolver": None}).not_in_force()
     assert bare == ["clawkeep-resolver.service has no configuration"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clawkeep.base import repo
-from clawkeep.collector.recorder import REDACTED, Recorder, redact, redact_text
+from clawkeep.collector.recorder import REDACTED, Recorder, redact, redact_text, short
 
 CHECKOUT = repo.find(Path(__file__))
 
@@ -152,3 +152,10 @@ def test_what_a_command_prints_is_redacted_before_it_is_kept() -> None:
     kept += [recorder.facts, recorder.problems]
     assert all(REDACTED in json.dumps(item) for item in kept)
     assert planted not in json.dumps(kept)
+
+
+def test_a_text_is_redacted_before_it_is_cut() -> None:
+    planted = "eyJ" + "a1B2" * 10 + "." + "c3D4" * 20 + "." + "e5F6" * 10
+    for length in range(10, 200, 7):
+        assert "eyJ" not in short(f"it broke at {planted} and went on", length)
+    assert short("x" * 300, 200) == "x" * 200

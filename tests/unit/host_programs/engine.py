@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clawkeep_host import engine_api
-from clawkeep_host.engine_api import EngineError
+from clawkeep_host.engine_api import EngineError, Missing
 
 SECRET = "sk-not-to-be-stored-anywhere"  # noqa: S105 - what must not be found anywhere
-BRIDGE_NAME = "com.docker.network.bridge.name"
+NETWORKS = [
+    {"Name": "bridge", "Id": "0" * 64, "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "docker0"}},
+    {"Name": "molbot_default", "Id": "1" * 64, "Driver": "bridge", "Options": None},
+    {"Name": "host", "Id": "2" * 64, "Driver": "host"},
+]
 SILENCE = EngineError("Docker does not answer: timed out")
 
 
 def refusal(code: int, words: str = "no") -> EngineError:
     """What the engine's client makes of a refusal."""
-    return EngineError(f"Docker refuses this: {words}", code)
+    kind = Missing if code == 404 else EngineError
+    return kind(f"Docker refuses this: {words}", code)
 
 
 def piece(text: str, stream: int = 1) -> bytes:
@@ -34,23 +39,24 @@ class Fake:
     state: str = "running"
     role: str | None = "agent"
     restart: dict[str, Any] = field(default_factory=lambda: {"Name": "on-failure", "MaximumRetryCount": 5})
-    environment: list[str] | None = field(default_factory=lambda: ["HOME=/home/node", f"MODEL_API_KEY={SECRET}"])
+    environment: list[str] | None = field(default_factory=lambda: ["HOME=/home/node", f"MODEL_API_KEY={SECRET}=="])
     passing: bool = False
     log: bytes = piece("2026-12-01T00:00:00Z hello\n")
     command: str = f"node openclaw.mjs --token {SECRET}"
-    image: str = "registry.example/tool:1"
-    networks: tuple[str, ...] = ()
+    image: str = "sha256:agent"
+    network: str = "clawkeep0"
+
+    def labels(self) -> dict[str, str]:
+        return {} if self.role is None else {"clawkeep.role": self.role}
 
     def row(self) -> dict[str, Any]:
-        labels = {} if self.role is None else {"clawkeep.role": self.role}
+        networks: dict[str, Any] = {"Networks": {self.network: {}}}
         return {
             "Id": self.id,
             "Names": [f"/{self.name}"],
-            "Image": self.image,
-            "ImageID": f"sha256:{self.id}",
-            "Labels": labels,
+            "Labels": self.labels(),
             "State": self.state,
-            "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
+            "NetworkSettings": networks,
         }
 
     def inspected(self) -> dict[str, Any]:
@@ -58,8 +64,16 @@ class Fake:
             "Id": self.id,
             "Name": f"/{self.name}",
             "State": {"Running": self.state in ("running", "paused", "restarting")},
-            "Config": {"Env": self.environment, "Labels": {"note": f"Authorization: Bearer {SECRET}"}},
-            "HostConfig": {"RestartPolicy": self.restart, "AutoRemove": self.passing},
+            "Image": self.image,
+            "Config": {
+                "Env": self.environment,
+                "Labels": {**self.labels(), "note": f"Authorization: Bearer {SECRET}"},
+            },
+            "HostConfig": {
+                "RestartPolicy": self.restart,
+                "AutoRemove": self.passing,
+                "NetworkMode": self.network,
+            },
         }
 
 
@@ -69,11 +83,6 @@ class Engine:
     def __init__(self, done: list[str], *containers: Fake) -> None:
         self.done = done
         self.containers = list(containers)
-        self.networks: list[dict[str, Any]] = [
-            {"Name": "bridge", "Id": "0" * 64, "Driver": "bridge", "Options": {BRIDGE_NAME: "docker0"}},
-            {"Name": "molbot_default", "Id": "1" * 64, "Driver": "bridge", "Options": None},
-            {"Name": "host", "Id": "2" * 64, "Driver": "host"},
-        ]
         self.trouble: dict[str, Exception] = {}  # by the word in `done`, or by that and the name
         self.asked: list[tuple[str, str, float, int]] = []
 
@@ -89,12 +98,13 @@ class Engine:
         self.asked.append((method, path, seconds, limit))
         if path == "/networks":
             self._refuse("networks", "")
-            return json.dumps(self.networks).encode()
+            return json.dumps(NETWORKS).encode()
         _, _, identity, what = f"{path}/".split("/", 3)
         what = what.partition("?")[0].rstrip("/")
         if not what:
-            self._refuse("list", "")
-            return json.dumps([one.row() for one in self.containers]).encode()
+            labelled = "filters=" in path
+            self._refuse("list", "labelled" if labelled else "all")
+            return json.dumps([one.row() for one in self.containers if one.role or not labelled]).encode()
         one = next((one for one in self.containers if one.id == urllib.parse.unquote(identity)), None)
         word = f"{what} {one.name}" if one else what
         if what == "update" and body:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from typing import Any
 
 import pytest
 
 from clawkeep_host import agent_containers, engine_api
-from clawkeep_host.agent_containers import Container, containers, end, freeze, inspect, set_restart_policy
+from clawkeep_host.agent_containers import Container, containers, end, freeze, inspect, set_restart_policy, unlabelled
 from clawkeep_host.engine_api import EngineError
 
 from .engine import SILENCE, Engine, Fake, refusal
 
-ONE = Container("a" * 64, "openclaw", "agent", "running")
+ONE = Container("a" * 64, "openclaw", "agent", "running", ("clawkeep0",))
 
 
 @pytest.fixture
@@ -27,32 +28,18 @@ def test_containers_are_found_by_the_role_on_their_label(engine: Engine) -> None
     engine.containers += [
         Fake("task", "b" * 64, state="exited", role="task"),
         Fake("check", "c" * 64, role="check"),
-        Fake("metrics", "d" * 64, role=None),
     ]
-    assert containers(["agent", "task"]) == [ONE, Container("b" * 64, "task", "task", "exited")]
-    assert engine.asked == [("GET", "/containers/json?all=true", 20.0, engine_api.LIMIT)]
+    assert containers(["agent", "task"]) == [ONE, Container("b" * 64, "task", "task", "exited", ("clawkeep0",))]
+    (asked,) = engine.asked
+    assert asked[:3] == ("GET", asked[1], 20.0)
+    path, _, query = asked[1].partition("?")
+    assert path == "/containers/json"
+    assert urllib.parse.parse_qs(query) == {"all": ["true"], "filters": [json.dumps({"label": ["clawkeep.role"]})]}
 
 
 def test_every_labelled_container_is_one_when_no_role_is_known(engine: Engine) -> None:
-    engine.containers += [Fake("check", "c" * 64, role="check"), Fake("metrics", "d" * 64, role=None)]
+    engine.containers += [Fake("check", "c" * 64, role="check")]
     assert [one.name for one in containers([])] == ["openclaw", "check"]
-
-
-@pytest.mark.parametrize("roles", [["agent"], []])
-def test_an_agent_without_a_label_is_found_by_what_it_is(engine: Engine, roles: list[str]) -> None:
-    engine.containers += [Fake("molbot-1", "e" * 64, role=None, image="openclaw:local", networks=("molbot_default",))]
-    found = containers(roles)
-    assert found == [ONE, Container("e" * 64, "molbot-1", "", "running", ("molbot_default",))]
-
-
-@pytest.mark.usefixtures("engine")
-def test_the_bridges_of_containers_are_those_of_their_networks() -> None:
-    def on(*networks: str) -> Container:
-        return Container("e" * 64, "x", "", "running", networks)
-
-    assert agent_containers.bridges([on("molbot_default"), on("host", "none")]) == ["br-" + "1" * 12]
-    assert agent_containers.bridges([on("bridge"), on("molbot_default")]) == ["docker0", "br-" + "1" * 12]
-    assert agent_containers.bridges([]) == []
 
 
 def test_a_row_without_a_name_or_a_label_or_a_state_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +53,46 @@ def test_a_row_without_a_name_or_a_label_or_a_state_costs_no_other(monkeypatch: 
         Container("d" * 64, "d" * 12, "agent", ""),
         Container("e" * 64, "linked", "agent", "dead"),
     ]
+
+
+def by_hand(name: str = "mine", **changed: Any) -> Fake:
+    """What somebody started with `docker run`."""
+    given: dict[str, Any] = {"role": None, "image": f"sha256:{name}", "environment": ["OPENCLAW_PROFILE=x"]}
+    return Fake(name, name[0] * 64, **{**given, **changed})
+
+
+def test_an_agent_without_the_label_is_found_by_what_it_is(engine: Engine) -> None:
+    engine.containers += [
+        by_hand(),
+        by_hand("web", environment=["HOME=/"]),
+        by_hand("twin", environment=None, image="sha256:agent", state="exited"),
+        by_hand("check", role="check", image="sha256:agent", network="none"),
+        by_hand("other", role="other"),
+    ]
+    mine, twin = (
+        Container("m" * 64, "mine", "", "running", ("clawkeep0",)),
+        Container("t" * 64, "twin", "", "exited", ("clawkeep0",)),
+    )
+    other = Container("o" * 64, "other", "other", "running", ("clawkeep0",))
+    assert unlabelled(["agent"], lambda: 7) == ([mine, twin, other], [])
+    assert unlabelled([]) == ([mine, twin], [])
+    assert engine.asked[0] == ("GET", "/containers/json?all=true", 7, engine_api.LIMIT)
+    assert {asked[2] for asked in engine.asked[:7]} == {7}
+    assert {asked[2] for asked in engine.asked[7:]} == {20}
+
+
+def test_one_that_cannot_be_looked_at_costs_no_other_and_is_named(engine: Engine) -> None:
+    engine.containers += [by_hand("odd"), by_hand("gone"), by_hand(), by_hand("broken")]
+    engine.trouble |= {
+        "json odd": SILENCE,
+        "json gone": refusal(404),
+        "json openclaw": refusal(500),  # it has the label, so it is known
+        "json broken": KeyError("State"),
+    }
+    assert unlabelled(["agent"]) == ([Container("m" * 64, "mine", "", "running", ("clawkeep0",))], ["odd", "broken"])
+    engine.trouble["list"] = SILENCE
+    with pytest.raises(EngineError):
+        unlabelled(["agent"])
 
 
 @pytest.mark.parametrize(
@@ -215,3 +242,9 @@ def test_an_odd_id_stays_one_part_of_the_path(engine: Engine) -> None:
     engine.containers[0].id = "../images/x?y"
     end(Container("../images/x?y", "openclaw", "agent", "running"))
     assert engine.asked[0][1] == "/containers/..%2Fimages%2Fx%3Fy/kill"
+
+
+def test_the_bridges_of_networks_are_those_of_the_bridge_driver(engine: Engine) -> None:
+    assert agent_containers.bridges({"molbot_default", "host", "none"}) == ["br-" + "1" * 12]
+    assert agent_containers.bridges({"bridge", "molbot_default"}, 3) == ["docker0", "br-" + "1" * 12]
+    assert [asked[:3] for asked in engine.asked] == [("GET", "/networks", 20.0), ("GET", "/networks", 3)]

@@ -443,7 +443,7 @@ def test_what_is_past_its_end_or_illegible_is_closed(
 def test_a_clock_that_was_set_back_keeps_nothing_open(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     called(monkeypatch, *OPEN)
     now = time.time()
-    monkeypatch.setattr("time.time", lambda: now - 3600)
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
     host.done.clear()
     assert called(monkeypatch, "enforce") == 0
     assert "end sessions" in host.done
@@ -596,7 +596,12 @@ def test_sshd_reads_its_settings_once_they_are_valid(
     commands: list[Any], monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(breakglass, "succeeds", lambda *argv: (asked.append(argv), runs)[1])
+
+    def succeeds(*argv: str) -> bool:
+        asked.append(argv)
+        return runs
+
+    monkeypatch.setattr(breakglass, "succeeds", succeeds)
     breakglass.reload_sshd()
     assert commands == [
         (("/usr/sbin/sshd", "-t"), ""),
@@ -683,7 +688,7 @@ def test_sessions_end_with_all_that_became_root_in_them(monkeypatch: pytest.Monk
     monkeypatch.setattr(breakglass, "uid_of", lambda _: UID)
     monkeypatch.setattr(breakglass, "GRACE", 0.05)
     monkeypatch.setattr(breakglass, "processes", lambda _: [pid for pid, needs in alive.items() if needs > 0])
-    monkeypatch.setattr("os.kill", kill)
+    monkeypatch.setattr(os, "kill", kill)
     breakglass.end_sessions(NAME)
     assert ran == [
         "loginctl list-sessions --no-legend",

@@ -284,6 +284,21 @@ def test_arming_saves_starts_the_timer_and_then_loads(host: Host, tmp_path: Path
     assert list(firewall.SAVED.iterdir()) == []
 
 
+def test_a_change_is_written_down_before_anything_of_it_happens(host: Host, tmp_path: Path) -> None:
+    """Whatever ends the tool from then on, the timer knows what to roll back."""
+    seen: dict[str, Any] = {}
+
+    def during(line: str) -> None:
+        seen.setdefault(line.split()[0], json.loads(firewall.STATE.read_text()) if firewall.STATE.exists() else None)
+        if line == f"nft --file {firewall.CANDIDATE}/clawkeep.nft":
+            seen["loading"] = state()
+
+    host.during = during
+    call("arm", write(tmp_path / "new", "new"))
+    in_flight = {"id": "c0ffee00", "conn": [100, 500], "loaded": None}
+    assert (seen["systemd-run"], seen["loading"]) == (in_flight, in_flight)
+
+
 @pytest.mark.usefixtures("armed")
 def test_what_is_written_down_is_for_root_alone() -> None:
     for path in (firewall.PREVIOUS, firewall.CANDIDATE):
@@ -479,6 +494,15 @@ def test_a_new_connection_keeps_the_change(armed: Host, monkeypatch: pytest.Monk
     digest = hashlib.sha256(b"table new\n").hexdigest()
     assert armed.journal == ["confirmed id=c0ffee00 conn=200:1001\n", f"saved id=c0ffee00 sha256={digest}\n"]
     assert armed.runs("new")
+
+
+def test_a_saved_policy_holds_over_a_power_cut(armed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(files, "settle", lambda path: settled.append((path, [p.name for p in path.iterdir()])))
+    confirm_anew(monkeypatch)
+    folder, names = settled[-1]
+    assert (folder, sorted(names)) == (firewall.SAVED, sorted(firewall.FILES))
+    assert armed.timer is None
 
 
 def test_the_record_goes_before_the_timer_is_stopped(armed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -748,6 +772,14 @@ def test_the_layer_that_was_put_right_is_named(
     call("docker-user")
     assert capsys.readouterr().out == f"{said}\n"
     assert armed.runs("old")
+
+
+@pytest.mark.parametrize("missing", firewall.FILES)
+def test_a_saved_policy_that_lacks_a_file_is_not_brought_into_force(armed: Host, missing: str) -> None:
+    (firewall.SAVED / missing).unlink()
+    with pytest.raises(Refusal, match=f"saved lacks {missing}; "):
+        call("docker-user")
+    assert armed.calls == []
 
 
 def test_a_family_that_fails_does_not_keep_the_other_from_being_put_right(armed: Host) -> None:

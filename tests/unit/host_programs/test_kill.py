@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from clawkeep_host import engine_api, files, kill, steps, stop_flag, system_log
+from clawkeep_host import agent_containers, engine_api, files, kill, steps, stop_flag, system_log
 from clawkeep_host.command import Done, Refusal, run
 from clawkeep_host.kill import Settings
 from clawkeep_host.stop_flag import Memory
@@ -138,7 +139,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     (tmp_path / "kill.d/README").write_text("no program\n")
     (tmp_path / "kill.d/folder").mkdir()
     secrets = tmp_path / "gateway.env"
-    secrets.write_text(f"# A_COMMENT=1\n OPENCLAW_GATEWAY_TOKEN = {SECRET}\nno sign\n")
+    secrets.write_text(f"# A_COMMENT=1\n OPENCLAW_GATEWAY_TOKEN = {SECRET}=\nno sign\n")
     (tmp_path / "kill.conf").write_text(
         f"[kill]\nroles = agent task\nbridges = clawkeep0 tasks0\nunits = gateway.service\nsecret_files = {secrets}\n"
     )
@@ -211,7 +212,7 @@ def test_a_dry_run_names_every_target_and_changes_nothing(host: Host) -> None:
 def test_a_dry_run_tells_of_containers_that_do_not_run_or_have_no_policy(host: Host) -> None:
     host.engine.containers += [
         Fake("task", TASK, state="exited", role="task", restart={"Name": ""}),
-        Fake("check", "c" * 64, role="check"),
+        Fake("check", "c" * 64, role="check", network="none"),
     ]
     (_, task) = kill.plan(host.settings)[0]["containers"]
     assert (task["running"], task["restart_policy_now"]) == (False, "no")
@@ -308,17 +309,33 @@ def test_tokens_are_named_by_file_and_by_container(host: Host) -> None:
     ]
 
 
-def test_a_file_of_tokens_that_leads_elsewhere_or_hangs_is_told(host: Host) -> None:
-    """Whoever may write beside it could make it a pipe that nobody fills, or a link."""
-    os.mkfifo(host.folder / "pipe")
+def test_a_pipe_in_place_of_a_file_of_tokens_is_not_waited_for(tmp_path: Path) -> None:
+    """Whoever may write beside it could make it one that nobody fills."""
+    os.mkfifo(tmp_path / "pipe")
+    refused: list[OSError] = []
+
+    def read() -> None:
+        try:
+            kill.variables(tmp_path / "pipe")
+        except OSError as refusal:
+            refused.append(refusal)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(3)
+    assert [one.strerror for one in refused] == ["it is no regular file"]
+
+
+def test_a_file_of_tokens_that_leads_elsewhere_is_told(host: Host) -> None:
+    (host.folder / "folder").mkdir()
     (host.folder / "link").symlink_to(host.folder / "gateway.env")
     (host.folder / "odd").write_bytes(b"\xffA_TOKEN=1\n")
     (host.folder / "big").write_bytes(b"A" * kill.SECRETS_BYTES + b"=1\n")
-    names = ["pipe", "link", "odd", "big"]
+    names = ["folder", "link", "odd", "big"]
     settings = Settings([], [], [], [str(host.folder / name) for name in names])
     answer, failures = kill.kill(settings)
     lost = [f"tokens in {host.folder / name} are not named: " for name in names]
-    assert failures[0] == f"{lost[0]}it is no regular file"
+    assert failures[0] == f"{lost[0]}[Errno {errno.EINVAL}] it is no regular file: '{host.folder}/folder'"
     assert failures[1].startswith(f"{lost[1]}[Errno {errno.ELOOP}]")
     assert len(failures) == 2
     assert [row["name"] for row in answer["revoke"]] == ["MODEL_API_KEY", "\ufffdA_TOKEN"]
@@ -457,6 +474,67 @@ def test_a_container_that_was_revived_is_stopped_again_and_told_once(host: Host)
     assert host.done.count("kill openclaw") == 2
     assert answer["containers"] == [{"id": AGENT, "name": "openclaw"}]
     assert stop_flag.read(kill.FLAG).restart == {AGENT: POLICY}  # not the one that the first look took
+
+
+# --- agents without the label -----------------------------------------------------------------------------------
+
+
+def by_hand(state: str = "running") -> Fake:
+    """What somebody started with `docker run`."""
+    return Fake("mine", TASK, state=state, role=None, restart={"Name": "always"}, environment=["OPENCLAW_PROFILE=x"])
+
+
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_an_agent_that_was_started_by_hand_is_stopped_last(host: Host, state: str) -> None:
+    host.engine.containers += [by_hand(state), Fake("web", "c" * 64, role=None, image="sha256:web", environment=None)]
+    answer, failures = kill.kill(host.settings)
+    assert failures == []
+    assert host.done[:7] == STOPPED
+    acts = ["pause mine", "top mine", "update mine no", "kill mine"] if state == "running" else ["update mine no"]
+    assert host.done[7 : 7 + len(acts)] == acts
+    assert [row["name"] for row in answer["containers"]] == ["mine", "openclaw"]
+    assert stop_flag.read(kill.FLAG).restart == {AGENT: POLICY, TASK: {"Name": "always"}}
+    assert not [word for word in host.done if "web" in word]
+
+
+def test_a_dry_run_names_an_agent_that_was_started_by_hand(host: Host) -> None:
+    host.engine.containers += [by_hand()]
+    (_, mine) = kill.plan(host.settings)[0]["containers"]
+    assert (mine["name"], mine["role"], mine["restart_policy_now"]) == ("mine", "", "always")
+
+
+def test_a_container_that_cannot_be_looked_at_is_named(host: Host) -> None:
+    host.engine.containers += [by_hand(), Fake("odd", "c" * 64, role=None)]
+    host.engine.trouble["json odd"] = refusal(500)
+    for outcome in (kill.plan(host.settings), kill.kill(host.settings)):
+        assert outcome[1] == ["whether odd is an agent is not known: the engine did not tell"]
+    assert "kill mine" in host.done
+
+
+def test_a_search_that_fails_costs_nothing_else(host: Host) -> None:
+    host.engine.trouble["list all"] = SILENCE
+    _, failures = kill.kill(host.settings)
+    assert failures == ["agents without the label were not looked for: Docker does not answer: timed out"]
+    assert host.done == [*STOPPED, *AFTERWARDS]
+
+
+def test_a_search_has_a_minute_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    host.engine.containers += [by_hand()]
+    limits: list[float] = []
+
+    def search(roles: list[str], seconds: Callable[[], float]) -> tuple[list[Any], list[str]]:
+        assert roles == ["agent", "task"]
+        limits.append(seconds())
+        now[0] += 50
+        limits.append(seconds())
+        return [], []
+
+    monkeypatch.setattr(agent_containers, "unlabelled", search)
+    kill.kill(host.settings)
+    kill.plan(host.settings)
+    assert limits == [20, 10, 20, 20]
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------
@@ -648,11 +726,12 @@ def test_with_a_full_tmpfs_the_disk_holds(host: Host, monkeypatch: pytest.Monkey
 
 def test_what_nothing_remembers_the_operator_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     full(monkeypatch, kill.COPY.parent, kill.STATE)
-    _, failures = kill.kill(host.settings)
+    host.units["a.service"] = "active"
+    _, failures = kill.kill(replace(host.settings, units=["gateway.service", "a.service"]))
     assert failures[:2] == [
         f"nothing holds the agent's units back: [Errno 28] No space left on device: '{kill.FLAG}'",
         "a release will not know what to restore: restart policies "
-        f'{{"{AGENT}": {{"Name": "on-failure", "MaximumRetryCount": 5}}}}; units gateway.service',
+        f'{{"{AGENT}": {{"Name": "on-failure", "MaximumRetryCount": 5}}}}; units a.service gateway.service',
     ]
     expect_stopped(host, failures, failures)
 
@@ -710,6 +789,7 @@ def test_an_engine_that_is_silent_costs_neither_the_cut_nor_the_flag_nor_the_uni
     assert failures == [
         "containers were not found: Docker does not answer: timed out",
         "containers were not looked for again: Docker does not answer: timed out",
+        "agents without the label were not looked for: Docker does not answer: timed out",
     ]
     assert kill.FLAG.exists()
     assert answer["containers"] == []
@@ -721,7 +801,8 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 ) -> None:
     """Its list comes, and then nothing: all questions together have a minute until the units are stopped."""
     now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(kill, "ENGINE_SECONDS", 30)
     host.engine.containers += [Fake("task", TASK, role="task")]
     really = host.engine.ask
 
@@ -734,8 +815,8 @@ def test_an_engine_that_falls_silent_is_not_waited_for_again_and_again(
 
     monkeypatch.setattr(engine_api, "ask", silent)
     _, failures = kill.kill(host.settings)
-    first = [asked[2] for asked in host.engine.asked if "?all" not in asked[1]][:10]
-    assert first == [20, 20, 20, 2, 2, 2, 2, 2, 2, 2]
+    first = [asked[2] for asked in host.engine.asked if "filters" not in asked[1]][:10]
+    assert first == [20, 10, 2, 2, 2, 2, 2, 2, 2, 2]
     assert "systemctl stop gateway.service" in host.done
     assert [one.partition(":")[0] for one in failures][:10] == [
         "openclaw was not frozen",
@@ -1151,6 +1232,28 @@ def test_a_kill_during_a_release_is_not_undone_by_it(host: Host, during: str, fl
     assert host.done == ["update one always", "update two always", "lift", "systemctl restart a.service"][:done]
     assert failures == ["the release was not ended: the agent was stopped again meanwhile"]
     assert answer == {"stopped": True, "since": "x", "units": []}
+    assert kill.COPY.exists() is (done < 3 or flag == "COPY")  # what the kill made is not for the release to remove
+
+
+@pytest.mark.parametrize("flag", ["FLAG", "COPY"])
+def test_a_kill_just_before_the_network_is_lifted_keeps_it_cut(
+    host: Host, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    kill.kill(host.settings)
+    really = kill._removed
+
+    def removed(all_: steps.Steps, which: Path) -> bool:
+        gone = really(all_, which)
+        if which == kill.COPY:
+            stop_flag.write(getattr(kill, flag), Memory("y"))
+        return gone
+
+    monkeypatch.setattr(kill, "_removed", removed)
+    host.done.clear()
+    answer, failures = kill.release(host.settings)
+    assert failures == ["the release was not ended: the agent was stopped again meanwhile"]
+    assert answer["stopped"] is True
+    assert host.done == ["update openclaw on-failure"]
 
 
 def test_a_kill_while_the_copy_goes_keeps_the_network_cut(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1192,8 +1295,12 @@ def test_a_release_is_refused_while_a_kill_is_at_work(host: Host) -> None:
 def test_a_release_without_a_lock_goes_on_and_tells(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     kill.kill(host.settings)
     asked: list[Any] = []
-    really = refusing(errno.ENOSPC)
-    monkeypatch.setattr(files, "lock", lambda *words: (asked.append(words), really(*words)))
+
+    def lock(*words: Any) -> None:
+        asked.append(words)
+        refusing(errno.ENOSPC)(*words)
+
+    monkeypatch.setattr(files, "lock", lock)
     answer, failures = kill.release(host.settings)
     assert failures == [f"went on without the lock: [Errno 28] No space left on device: '{kill.LOCK}'"]
     assert answer["stopped"] is False
@@ -1204,7 +1311,7 @@ def test_a_release_without_a_lock_goes_on_and_tells(host: Host, monkeypatch: pyt
 
 
 def test_the_status_of_an_agent_that_runs(host: Host) -> None:
-    host.engine.containers += [Fake("old", TASK, state="exited"), Fake("check", "c" * 64, role="check")]
+    host.engine.containers += [Fake("old", TASK, state="exited"), Fake("check", "c" * 64, role="check", network="none")]
     answer, failures = kill.status(host.settings)
     assert answer == {"stopped": False, "since": None, "network_cut": False, "running": ["openclaw"]}
     assert failures == []
@@ -1365,6 +1472,7 @@ def test_a_kill_ends_with_its_answer_and_status(
     assert err == (
         "clawkeep-kill: containers were not found: Docker does not answer: timed out\n"
         "clawkeep-kill: containers were not looked for again: Docker does not answer: timed out\n"
+        "clawkeep-kill: agents without the label were not looked for: Docker does not answer: timed out\n"
     )
 
 
@@ -1386,6 +1494,14 @@ def test_every_other_command_is_reached(
     )  # the network counts as cut while `done` has it
     assert host.done == done
     assert json.loads(capsys.readouterr().out)
+
+
+def test_what_failed_is_told_at_length(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.trouble["10-token"] = Refusal("x" * 3000)
+    assert on(monkeypatch, "kill") == 1
+    assert capsys.readouterr().err == f"clawkeep-kill: 10-token failed: {'x' * 3000}\n"
 
 
 def test_what_is_printed_moves_no_cursor(
@@ -1413,21 +1529,30 @@ def test_it_tells_its_version_and_its_own_words(
     assert " tell what `kill` would do, and change nothing\n" in shown
 
 
-def test_its_places_are_those_of_the_role() -> None:
+def test_its_places_and_times_are_those_that_are_told() -> None:
+    assert (kill.ENGINE_SECONDS, kill.KILL_WAITS, kill.RELEASE_WAITS) == (60, 10, 60)
     assert (str(kill.SETTINGS), str(kill.HOOKS)) == ("/etc/clawkeep/kill.conf", "/etc/clawkeep/kill.d")
     assert str(kill.STATE) == "/var/lib/clawkeep/kill"
     assert str(kill.LOCK) == "/run/clawkeep/kill/lock"
     assert (kill.FLAG, kill.COPY) == stop_flag.FLAGS
 
 
-def test_an_agent_of_any_other_name_is_reached_with_its_network(host: Host) -> None:
+def test_an_agent_on_a_network_of_its_own_is_cut_off(host: Host) -> None:
     """OpenClaw's own Compose file under some folder's name, beside the gateway that is declared."""
-    host.engine.containers += [
-        Fake("molbot-1", "e" * 64, role=None, image="openclaw:local", networks=("molbot_default",))
-    ]
+    host.engine.containers += [Fake("molbot-1", "e" * 64, role=None, network="molbot_default")]
     own = "br-" + "1" * 12
     for answer, failures in (kill.plan(host.settings), kill.kill(host.settings)):
         assert failures == []
         assert answer["bridges"] == sorted({own, *host.settings.bridges})
         assert "molbot-1" in [one["name"] for one in answer["containers"]]
     assert stop_flag.read(kill.FLAG).bridges == sorted({own, *host.settings.bridges})
+
+
+def test_a_network_that_the_engine_does_not_tell_of_is_told(host: Host) -> None:
+    host.engine.containers += [Fake("molbot-1", "e" * 64, role=None, network="molbot_default")]
+    host.engine.trouble["networks"] = SILENCE
+    answer, failures = kill.kill(host.settings)
+    assert answer["bridges"] == host.settings.bridges
+    assert [one for one in failures if "molbot_default" in one] == [
+        "the bridges of molbot_default are not known: Docker does not answer: timed out"
+    ]

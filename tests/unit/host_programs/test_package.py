@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
+import importlib
 import io
 import os
 import shutil
@@ -21,14 +21,6 @@ from clawkeep_host import package, version
 SOURCES = version.sources()
 EACH_MODULE = pytest.mark.parametrize("name", SOURCES)
 YOUNGER = {"tomllib"}  # of the standard library, and not in Python 3.9
-
-
-def present(program: str) -> str:
-    """The module of a program, which may be on its way into the package."""
-    module = package.PROGRAMS[program]
-    if f"{module.replace('.', '/')}.py" not in SOURCES:
-        pytest.skip(f"{module} is not there yet")
-    return module
 
 
 @functools.cache
@@ -67,7 +59,6 @@ def test_the_archive_holds_nothing_but_the_package() -> None:
 
 @pytest.mark.parametrize("program", package.PROGRAMS)
 def test_a_wrapper_starts_its_program(archive: Path, tmp_path: Path, program: str) -> None:
-    present(program)
     path = tmp_path / program
     text = package.wrapper(program, archive=str(archive))
     path.write_text(text)
@@ -89,9 +80,8 @@ def test_a_wrapper_of_no_program_is_refused() -> None:
 
 @pytest.mark.parametrize("program", package.PROGRAMS)
 def test_a_program_is_a_module_with_a_main(program: str) -> None:
-    name = present(program)
-    main = getattr(importlib.import_module(name), "main", None)
-    assert callable(main)
+    module = importlib.import_module(package.PROGRAMS[program])
+    assert callable(getattr(module, "main", None))
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

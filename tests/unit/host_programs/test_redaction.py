@@ -134,6 +134,12 @@ def test_every_look_is_planted_and_every_class_of_the_register_has_one() -> None
     assert set(secret_looks.KINDS) >= {"aws", "gcp", "azure", "ssh", "database", "git", "payment", "mail", "model"}
 
 
+def test_every_beginning_of_a_look_is_planted() -> None:
+    for rule in secret_looks.RULES:
+        texts = [planted.text.lower() for planted in PLANTED if planted.what == rule.what]
+        assert [hint for hint in rule.hints if not any(hint in text for text in texts)] == [], rule.what
+
+
 @pytest.mark.parametrize("rule", secret_looks.RULES, ids=lambda rule: rule.what)
 def test_each_look_is_known_by_its_own_rule(rule: secret_looks.Rule) -> None:
     """Without the others, so that none is there for nothing."""

@@ -121,7 +121,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
         "FORCE": tmp_path / "openclaw",
         "CANDIDATE": tmp_path / "openclaw/candidate",
         "RELEASES": tmp_path / "releases",
-        "KILLED": tmp_path / "active",
+        "KILLED": (tmp_path / "active", tmp_path / "copy"),
         "LOCK": tmp_path / "run" / "lock",
         "POLL_SECONDS": 0,
     }.items():
@@ -145,6 +145,11 @@ def want() -> Want:
             (release.CANDIDATE / name).write_text(text)
 
     return write
+
+
+def kill(flag: int = 0) -> None:
+    """What clawkeep-kill does first."""
+    release.KILLED[flag].touch()
 
 
 def change(verb: str, *, kept: int = 5) -> dict[str, Any]:
@@ -289,9 +294,10 @@ def test_failed_releases_are_forgotten_first(engine: Engine, want: Want) -> None
     assert sorted(path.name for path in release.RELEASES.glob("[0-9]*")) == ["1", "2", "4"]
 
 
-def test_a_killed_agent_stays_down(engine: Engine, want: Want) -> None:
+@pytest.mark.parametrize("flag", [0, 1], ids=["on the disk", "on the tmpfs of a full disk"])
+def test_a_killed_agent_stays_down(engine: Engine, want: Want, flag: int) -> None:
     want("good")
-    release.KILLED.touch()
+    kill(flag)
     for verb in ("apply", "rollback", "start"):
         with pytest.raises(Refusal, match="clawkeep-kill release") as refusal:
             change(verb)
@@ -308,13 +314,13 @@ def test_a_kill_while_a_release_is_proven_wants_none_back(engine: Engine, want: 
     change("apply")
     want("better")
 
-    def kill(call: str) -> None:
+    def end(call: str) -> None:
         if engine.runs("compose", "up") == 2 and call.startswith("GET /containers"):
-            release.KILLED.touch()
+            kill()
             assert engine.container
             engine.container["State"] = {"Running": False, "Restarting": False, "ExitCode": 137}
 
-    engine.before = kill
+    engine.before = end
     with pytest.raises(Refusal, match=r"^the agent was stopped by clawkeep-kill; ") as refusal:
         change("apply")
     assert refusal.value.status == release.DOWN
@@ -325,7 +331,7 @@ def test_a_kill_while_a_release_is_proven_wants_none_back(engine: Engine, want: 
 
 def test_a_kill_ends_the_wait_for_health(engine: Engine, want: Want, monkeypatch: pytest.MonkeyPatch) -> None:
     want("good")
-    monkeypatch.setattr(release, "answers", lambda _: release.KILLED.touch())
+    monkeypatch.setattr(release, "answers", lambda _: kill())
     with pytest.raises(Refusal, match="clawkeep-kill"):
         release.change("apply", release.Options(1000, 3600, 1, 5))
     assert engine.container
@@ -336,7 +342,7 @@ def test_a_container_that_compose_starts_during_a_kill_is_stopped(engine: Engine
     want("good")
     change("apply")
     want("better")
-    engine.before = lambda call: release.KILLED.touch() if " up " in call else None
+    engine.before = lambda call: kill() if " up " in call else None
     with pytest.raises(Refusal, match=r"^the agent was stopped by clawkeep-kill; "):
         change(verb)
     assert engine.container
@@ -348,7 +354,7 @@ def test_a_kill_before_compose_starts_leaves_the_files_in_force_alone(engine: En
     want("good")
     change("apply")
     want("better")
-    engine.before = lambda call: release.KILLED.touch() if call.startswith("run ") else None
+    engine.before = lambda call: kill() if call.startswith("run ") else None
     with pytest.raises(Refusal, match="clawkeep-kill"):
         change("apply")
     assert (release.FORCE / "openclaw.json").read_text() == "good"
@@ -362,7 +368,7 @@ def test_a_kill_while_another_is_waited_for_is_heeded(
 
     @contextlib.contextmanager
     def waited(*_: Any) -> Iterator[None]:
-        release.KILLED.touch()
+        kill()
         yield
 
     monkeypatch.setattr(files, "lock", waited)
@@ -422,7 +428,7 @@ def test_the_status_tells_releases_while_the_engine_is_silent(engine: Engine, wa
         "killed": False,
     }
     engine.silent = 1
-    release.KILLED.touch()
+    kill()
     assert release.status(options) == {**told, "running": False, "as_proven": False, "killed": True}
 
 
@@ -565,6 +571,16 @@ def test_what_the_validating_image_says_is_not_trusted(
     assert refusal.value.status == release.REFUSED
     assert not release.RELEASES.exists()
     assert engine.runs("rm") == 1  # which is `run --rm`
+
+
+def test_what_openclaw_says_is_shown_without_secrets(engine: Engine, want: Want) -> None:
+    want("good")
+    secret = "glpat-" + "d" * 20
+    for said in (json.dumps({"issues": [{"path": "a", "message": f"not {secret}"}]}), f"not {secret}"):
+        engine.said = Done(("docker",), 1, said, "")
+        with pytest.raises(Refusal, match=r"(a|status 1\)): not") as refusal:
+            change("apply")
+        assert secret not in str(refusal.value)
 
 
 def test_few_of_many_issues_are_told(engine: Engine, want: Want) -> None:

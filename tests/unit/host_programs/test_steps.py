@@ -102,8 +102,7 @@ def test_a_disk_that_answers_is_used_as_it_is() -> None:
 
 
 def test_a_disk_that_hangs_is_left_alone_from_then_on() -> None:
-    tried: list[Any] = []
-    over = threading.Event()
+    over, tried = threading.Event(), list[int]()
     disk = Disk(0.1)
     with pytest.raises(Refusal, match=r"^the disk did not answer within 0\.1 s$"):
         disk.do(over.wait, 30)
@@ -134,7 +133,7 @@ def test_a_disk_gets_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_questions_share_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     left = Budget(60, 20)
     assert left() == 20
     now[0] += 45

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from clawkeep_host import system_log
-from clawkeep_host.system_log import one_line, operator, tell
+from clawkeep_host.system_log import operator, tell
 
 
 @pytest.fixture
@@ -87,23 +87,6 @@ def test_a_busy_log_is_waited_for_as_long_as_is_wished() -> None:
     with pytest.raises(TimeoutError):
         tell("x", syslog.LOG_ALERT, "y", 0.2)
     assert 0.2 <= time.monotonic() - began < 5
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("a word", "a word"),
-        ("  a\r\n\tb  ", "a b"),
-        ("a\x1b]0;b\x07", "a\\x1b]0;b\\x07"),
-        ("a\x7f\x9b", "a\\x7f\\x9b"),
-        ("ab\u202ecd", "ab\\u202ecd"),  # turns the direction of what follows
-        ("\udcff", "\\udcff"),  # a byte of a file name that is no text
-        ("Größe 5 µm", "Größe 5 µm"),
-        ("", ""),
-    ],
-)
-def test_no_text_moves_the_cursor_of_whoever_reads_it(text: str, line: str) -> None:
-    assert one_line(text) == line
 
 
 def test_an_operator_is_the_login_behind_sudo_then_the_user_then_the_uid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def _schedule(text: str, status: int) -> Callable[[World], object]:
 def test_the_good_account_has_no_complaint() -> None:
     assert _everything(asked(Accounts)) == []
     assert _everything(asked(Accounts, _unit(CONFINED))) == []
+    assert _everything(asked(Accounts, _unit(f"{CONFINED}ReadWritePaths=/var/lib/x /run/etc -/tmp/usr\n"))) == []
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,10 @@ def test_the_good_account_has_no_complaint() -> None:
         (_unit(CONFINED.replace("NoNewPrivileges=yes", "NoNewPrivileges=no")), "(NoNewPrivileges=no)"),
         (_unit(CONFINED.replace("ProtectHome=yes", "ProtectHome=no")), "(ProtectHome=no)"),
         (_unit(CONFINED.replace("Execute=no", "Execute=yes")), "which Node's compiler needs"),
+        *(
+            (_unit(f"{CONFINED}ReadWritePaths=/var/lib/x {path}\n"), f"may write to {path} (ReadWritePaths)")
+            for path in ("/", "//etc", "-/etc/systemd", "+-/usr/local/bin", "/home", "/lib64", "/srv/../etc")
+        ),
         (_unit(CONFINED.replace("=78", "=")), "started again after exit status 78"),
     ],
 )

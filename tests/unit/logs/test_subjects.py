@@ -9,9 +9,11 @@ import pytest
 from tests.unit.roles.conftest import render as render  # the templates' own fixture
 
 from clawkeep.base.verdict import Unmeasured
+from clawkeep.collector.logs import UNITS
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.host.audit import ABSENT, GUARDED, PROGRAMS, Audit, parse
 from clawkeep.subjects.logs.log_agent import LogAgent
+from clawkeep.subjects.logs.log_store import LogStore
 
 STATE = "enabled 1\nfailure 1\npid 412\nrate_limit 0\nbacklog_limit 16384\nlost 0\nbacklog 0"
 REFUSALS = [
@@ -138,7 +140,15 @@ def test_a_strange_rule_is_not_measured(line: str) -> None:
         parse(line)
 
 
-def agent(render: Any, change: Any = lambda text: text) -> LogAgent:
+STARTED = "ExecStart={ argv[]=/usr/sbin/rsyslogd -n -f /etc/clawkeep/log/rsyslog.conf -i /run/clawkeep-log/pid ; }"
+RUNNING = "\n\n".join(
+    f"{STARTED if unit == 'clawkeep-log.service' else 'ExecStart={ argv[]=x ; }'}\n"
+    f"Id={unit}\nActiveState=active\nUnitFileState=enabled"
+    for unit in UNITS
+)
+
+
+def agent(render: Any, change: Any = lambda text: text, units: str = RUNNING) -> LogAgent:
     text = render(
         "log_agent",
         "etc/clawkeep/log/rsyslog.conf.j2",
@@ -147,13 +157,14 @@ def agent(render: Any, change: Any = lambda text: text) -> LogAgent:
     )
     check = {"argv": ["rsyslogd"], "status": 0, "lines": []}
     facts = {"log-agent-config": change(text).splitlines()}
-    inside = {"schema": 1, "commands": {"log-agent-check": check}, "facts": facts}
+    shown = {"argv": ["systemctl"], "status": 0, "lines": units.splitlines()}
+    inside = {"schema": 1, "commands": {"log-agent-check": check, "log-units": shown}, "facts": facts}
     return HostEvidence("h", {"schema": 1, "host": "h", "inside": inside}).subject(LogAgent)
 
 
 def agent_says(found: LogAgent) -> list[str]:
     loose = found.loose_transport("203.0.113.70:6514", "siem.example")
-    return [*loose, *found.lossy_queue(), *found.unread(), *found.unredacted()]
+    return [*loose, *found.not_running(), *found.lossy_queue(), *found.unread(), *found.unredacted()]
 
 
 def test_the_rendered_agent_is_green(render: Any) -> None:
@@ -180,3 +191,35 @@ def test_the_rendered_agent_is_green(render: Any) -> None:
 def test_each_weakening_of_the_agent_is_told(render: Any, old: str, new: str, said: str) -> None:
     found = agent(render, lambda text: text.replace(old, new))
     assert said in "\n".join(agent_says(found))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("/etc/clawkeep/log/rsyslog.conf", "/etc/rsyslog.conf", "the configuration that is judged"),
+        ("-f /etc/clawkeep/log/rsyslog.conf", "-f /etc/clawkeep/log/rsyslog.conf.old", "the configuration"),
+        ("ActiveState=active", "ActiveState=failed", "is failed"),
+        ("UnitFileState=enabled", "UnitFileState=disabled", "does not start at boot"),
+    ],
+)
+def test_an_agent_that_does_not_run_as_judged_is_told(render: Any, old: str, new: str, said: str) -> None:
+    assert said in "\n".join(agent_says(agent(render, units=RUNNING.replace(old, new, 1))))
+
+
+def store(modes: Any) -> LogStore:
+    facts = {"arrived": {}, "modes": modes}
+    siem = {"schema": 1, "commands": {}, "facts": facts}
+    raw = {"schema": 1, "host": "h", "inside": {"schema": 1}, "vantages": {"siem": siem}}
+    return HostEvidence("h", raw).subject(LogStore)
+
+
+def test_a_store_that_others_can_read_is_told() -> None:
+    assert store({"203.0.113.10": "0o700", "alerts.jsonl": "0o600"}).open_files() == []
+    for mode in ("0o755", "0o701", "0o740"):
+        assert len(store({"203.0.113.10": mode, "alerts.jsonl": "0o600"}).open_files()) == 1
+
+
+@pytest.mark.parametrize("modes", [None, {}, [], {"x": "open"}, {"x": 448}])
+def test_a_store_whose_modes_were_not_seen_is_not_measured(modes: Any) -> None:
+    with pytest.raises(Unmeasured):
+        store(modes).open_files()

@@ -10,6 +10,8 @@ import os
 import socket
 import sqlite3
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from clawkeep.collector.experiments import turns
+from clawkeep.measure import transport
 
 TURN = {"prompt": "ckmark01", "answer": "ckmark02"}
 OFFERED = [{"type": "function", "function": {"name": name}} for name in ("message", "tool_search")]
@@ -210,3 +213,51 @@ def test_of_the_state_no_word_is_told_but_those_that_were_sent(tmp_path: Path) -
 def test_a_state_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         turns.Asked(("/", str(tmp_path / "nothing")), 0, 0).read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the agent's place")
+def test_the_state_is_read_by_what_was_sent_to_the_host(tmp_path: Path) -> None:
+    """The collector runs from an archive in memory, which its child process opens by the parent's descriptor."""
+    state = tmp_path / "state"
+    state.mkdir()
+    with sqlite3.connect(state / "openclaw.sqlite") as connection:
+        columns = "approval_id, status, decision, source_agent_id, resolver_kind, resolver_id"
+        connection.execute(f"CREATE TABLE operator_approvals ({columns})")
+        connection.execute("INSERT INTO operator_approvals VALUES ('a', 'denied', 'deny', 'main', 'runtime', NULL)")
+    connection.close()
+    program = (
+        "import json, os, sys\n"
+        "archive = os.memfd_create('clawkeep')\n"
+        "os.write(archive, sys.stdin.buffer.read())\n"
+        "sys.path.insert(0, '/proc/self/fd/%d' % archive)\n"
+        "from clawkeep.collector.experiments import turns\n"
+        "asked = turns.Asked(('/', sys.argv[1]), 0, 10)\n"
+        "asked.approvals = ['a']\n"
+        "print(json.dumps(asked.read()['approvals']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-ISc", program, str(tmp_path)], input=transport.collector(), capture_output=True, check=False
+    )
+    assert done.stderr == b""
+    assert [(row["approval_id"], row["decision"]) for row in json.loads(done.stdout)] == [("a", "deny")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the agent's place")
+def test_a_database_that_computes_is_told_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    agent = tmp_path / "agents" / "main" / "agent"
+    agent.mkdir(parents=True)
+    (tmp_path / "state").mkdir()
+    with sqlite3.connect(tmp_path / "state" / "openclaw.sqlite") as connection:
+        connection.execute(
+            "CREATE TABLE audit_events (sequence, run_id, agent_id, session_id, kind, status, tool_name)"
+        )
+    connection.close()
+    with sqlite3.connect(agent / "x.sqlite") as connection:
+        connection.execute(
+            "CREATE VIEW transcript_events AS"
+            " WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS created_at FROM c"
+        )
+    connection.close()
+    asked = turns.Asked(("/", str(tmp_path)), 0, 10)
+    with pytest.raises(ValueError, match=r"/agents/main/agent/x\.sqlite: transcript_events is no plain table"):
+        asked.read()

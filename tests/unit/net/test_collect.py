@@ -12,8 +12,16 @@ from typing import Any
 
 import pytest
 
+from clawkeep.collector import network
 from clawkeep.collector.experiments.connects import Connect
-from clawkeep.collector.network import LIST_SAVED, LIST_SAVED_LAYER, connect_as, entry, metadata_from_host
+from clawkeep.collector.network import (
+    LIST_SAVED,
+    LIST_SAVED_LAYER,
+    connect_as,
+    entry,
+    legacy_iptables,
+    metadata_from_host,
+)
 from clawkeep.collector.recorder import Recorder
 from clawkeep.subjects.network.firewall import policy, saved_layers
 from clawkeep_host.addresses import METADATA
@@ -52,8 +60,17 @@ def test_a_file_is_told_by_its_digest(tmp_path: Path) -> None:
     file.write_bytes(b"x")
     file.chmod(0o640)
     found = entry(str(file)) or {}
-    assert (found["sha256"], found["size"], found["mode"]) == (hashlib.sha256(b"x").hexdigest(), 1, "0640")
+    assert (found["sha256"], found["mode"]) == (hashlib.sha256(b"x").hexdigest(), "0640")
     assert entry(str(tmp_path / "none")) is None
+
+
+def test_rules_of_the_old_packet_filter_are_listed_where_it_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"/proc/net/ip_tables_names": ["nat"], "/proc/net/ip6_tables_names": []}
+    monkeypatch.setattr(network, "_read", tables.get)
+    recorder = Recorder()
+    legacy_iptables(recorder)
+    assert recorder.facts == {"legacy-iptables": {"ip": ["nat"], "ip6": []}}
+    assert list(recorder.commands) == ["iptables-legacy-save"]
 
 
 def test_every_user_tries_metadata_and_the_public_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:

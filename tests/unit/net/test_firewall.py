@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.network.firewall import Firewall
 
@@ -62,6 +63,9 @@ class World:
         self.saved_layers = dict(LAYERS)
         self.units = copy.deepcopy(UNITS)
         self.digest: str | None = "aa"
+        self.saved_file: dict[str, Any] = {"mode": "0600", "uid": 0}
+        self.legacy: dict[str, Any] = {"ip": [], "ip6": []}
+        self.legacy_saves: dict[str, str] = {}
 
     def read(self) -> Firewall:
         def command(kind: str, value: object, status: int = 0) -> dict[str, object]:
@@ -78,7 +82,9 @@ class World:
             "docker-networks": command("json", []),
             "docker-containers": command("json", []),
         }
-        facts = {"firewall-files": {"clawkeep.nft": {"sha256": self.digest} if self.digest else None}}
+        commands |= {tool: command("lines", text.splitlines()) for tool, text in self.legacy_saves.items()}
+        saved = {"sha256": self.digest, **self.saved_file} if self.digest else None
+        facts = {"firewall-files": {"clawkeep.nft": saved}, "legacy-iptables": self.legacy}
         return Firewall.read(
             HostEvidence("alpha", {"schema": 1, "inside": {"schema": 1, "commands": commands, "facts": facts}})
         )
@@ -100,6 +106,8 @@ def test_the_good_host_survives(world: World) -> None:
     assert firewall.drift() == []
     assert firewall.after_boot() == []
     assert firewall.rivals("clawkeep") == []
+    assert firewall.loose_files() == []
+    assert firewall.unseen() == []
 
 
 def test_handles_counters_and_the_order_of_set_members_are_no_drift(world: World) -> None:
@@ -160,6 +168,8 @@ def test_a_layer_that_is_not_the_saved_one_is_drift(world: World, family: str) -
         ("clawkeep-firewall.service", "ConditionResult", "no", "skipped because of a condition"),
         ("clawkeep-firewall.service", "NeedDaemonReload", "yes", "changed on disk"),
         ("clawkeep-firewall.service", "WantedBy", "", "nothing pulls"),
+        ("clawkeep-firewall.service", "DropInPaths", "/etc/x.conf", "is changed by /etc/x.conf"),
+        ("clawkeep-docker-user.service", "DropInPaths", "/run/x.conf", "is changed by /run/x.conf"),
         ("clawkeep-docker-user.service", "After", "sysinit.target", "lacks After=docker.service"),
         ("clawkeep-docker-user.service", "WantedBy", "multi-user.target", "lacks WantedBy=docker.service"),
         ("clawkeep-docker-user.service", "PartOf", "", "does not follow a restart"),
@@ -180,3 +190,50 @@ def test_a_second_manager_is_found(world: World) -> None:
     assert world.read().rivals("clawkeep") == [
         "ufw.service is inactive, enabled, and clawkeep is the manager of this host's packet filter"
     ]
+
+
+@pytest.mark.parametrize(("key", "value"), [("mode", "0666"), ("mode", "0620"), ("uid", 1000)])
+def test_a_saved_file_that_others_may_write_is_found(world: World, key: str, value: object) -> None:
+    world.saved_file[key] = value
+    (found,) = world.read().loose_files()
+    assert found.startswith("clawkeep.nft, which boot loads, can be written by others than root")
+
+
+LEGACY = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING {policy} [0:0]\n{rules}COMMIT\n"
+REDIRECT = "-A PREROUTING -p tcp -m tcp --dport 8443 -j REDIRECT --to-ports 22\n"
+
+
+@pytest.mark.parametrize(("family", "tool"), [("ip", "iptables-legacy-save"), ("ip6", "ip6tables-legacy-save")])
+def test_rules_of_the_old_packet_filter_are_found_in_both_families(world: World, family: str, tool: str) -> None:
+    world.legacy[family] = ["nat"]
+    world.legacy_saves[tool] = LEGACY.format(policy="DROP", rules=REDIRECT)
+    assert world.read().unseen() == [
+        f"1 rules are in chain PREROUTING of table nat, which {tool} shows and nft does not",
+        f"the policy is drop in chain POSTROUTING of table nat, which {tool} shows and nft does not",
+    ]
+
+
+def test_an_empty_table_of_the_old_packet_filter_decides_nothing(world: World) -> None:
+    """It is there as soon as anybody has listed it."""
+    world.legacy["ip"] = ["nat"]
+    world.legacy_saves["iptables-legacy-save"] = LEGACY.format(policy="ACCEPT", rules="")
+    assert world.read().unseen() == []
+
+
+@pytest.mark.parametrize(
+    ("legacy", "saves"),
+    [
+        ({"ip": ["nat"], "ip6": []}, {}),
+        ({"ip": ["nat"], "ip6": []}, {"iptables-legacy-save": ""}),
+        ({"ip": []}, {}),
+        (None, {}),
+    ],
+)
+def test_an_old_packet_filter_that_was_not_listed_is_not_measured(
+    world: World, legacy: Any, saves: dict[str, str]
+) -> None:
+    world.legacy, world.legacy_saves = legacy, saves
+    firewall = world.read()
+    assert firewall.drift() == []
+    with pytest.raises(Unmeasured):
+        firewall.unseen()

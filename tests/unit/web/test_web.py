@@ -155,13 +155,20 @@ def gateway() -> World:
     }
 
 
-def evidence(facts: World, *, nginx: str = NGINX, gate: Any = None, gateways: Any = None) -> HostEvidence:
+DEBIAN = "/usr/sbin/nginx -g daemon on; master_process on;"  # how Debian's unit starts nginx
+
+
+def evidence(
+    facts: World, *, nginx: str = NGINX, gate: Any = None, gateways: Any = None, masters: Any = None
+) -> HostEvidence:
     commands = {
         "nginx-T": {"argv": ["nginx", "-T"], "status": 0, "lines": nginx.splitlines()},
         "gate-report": {"argv": ["clawkeep-gate", "report"], "status": 0, "json": report() if gate is None else gate},
     }
     found = [gateway()] if gateways is None else gateways
-    inside = {"schema": 1, "commands": commands, "facts": {"gateways": found}, "problems": {}}
+    if masters is None:
+        masters = [{"pid": 3026, "title": f"nginx: master process {DEBIAN}"}]
+    inside = {"schema": 1, "commands": commands, "facts": {"gateways": found, "nginx-masters": masters}, "problems": {}}
     web = {"schema": 1, "commands": {}, "facts": facts, "problems": {}}
     return HostEvidence("alpha", {"schema": 1, "host": "alpha", "inside": inside, "vantages": {"web": web}})
 
@@ -171,6 +178,7 @@ CHECKS: dict[str, Callable[[Web], list[str]]] = {
     "certificates": Web.certificates,
     "manners": Web.manners,
     "listeners": lambda web: web.stray_listeners(ADDRESSES),
+    "masters": Web.other_masters,
     "anonymous": Web.passed_without_session,
     "unguarded": Web.unguarded,
     "spoofed": Web.spoofed,
@@ -396,7 +404,8 @@ JUNK: list[Any] = [None, 7, "text", [], {}, [[]], [{}], {"a": None}]
 @pytest.mark.parametrize("junk", JUNK)
 @pytest.mark.parametrize("check", CHECKS)
 def test_junk_is_nobodys_pass(check: str, junk: Any) -> None:
-    host = evidence(dict.fromkeys(good(), junk), gate={} if junk is None else junk, nginx=str(junk))
+    masters = "none" if junk is None else junk
+    host = evidence(dict.fromkeys(good(), junk), gate={} if junk is None else junk, nginx=str(junk), masters=masters)
     with pytest.raises(Unmeasured):
         CHECKS[check](host.subject(Web))
 
@@ -464,6 +473,29 @@ def test_an_included_file_counts_where_it_is_included() -> None:
     web = evidence(good(), nginx=more).subject(Web)
     assert web.stray_listeners(ADDRESSES) == ["nginx listens on 80"]
     assert web.unguarded() == ["the server old does not ask the gate"]
+
+
+@pytest.mark.parametrize(
+    ("titles", "count"),
+    [
+        (["/usr/sbin/nginx"], 0),
+        (["nginx"], 0),
+        (["nginx -c /srv/share/nginx.conf"], 1),
+        (["/usr/sbin/nginx -p /srv/share"], 1),
+        ([f"{DEBIAN} include /tmp/more;"], 1),
+        (["/opt/nginx/sbin/nginx"], 1),
+        (["/usr/sbin/nginx", DEBIAN], 1),
+        ([DEBIAN, "nginx -c /srv/share/nginx.conf"], 2),
+    ],
+)
+def test_an_nginx_with_other_settings_than_the_judged_ones_is_told(titles: list[str], count: int) -> None:
+    masters = [{"pid": 7 + number, "title": f"nginx: master process {title}"} for number, title in enumerate(titles)]
+    assert len(evidence(good(), masters=masters).subject(Web).other_masters()) == count
+
+
+def test_settings_that_no_nginx_has_in_force_prove_nothing() -> None:
+    with pytest.raises(Unmeasured, match="no nginx runs"):
+        evidence(good(), masters=[]).subject(Web).other_masters()
 
 
 NONSENSE = ("", "nonsense", *(f"# configuration file /a:\n{text}" for text in ("http {", "}", "x")))

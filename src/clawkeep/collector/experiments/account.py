@@ -166,7 +166,7 @@ def schedule(uid: int) -> Dict[str, Any]:
 def state(uid: int, folder: str) -> str:
     """Whether the account can write its own state: the directory is opened by root, who alone reaches it."""
     try:
-        within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as problem:
         return named(problem)
     return str(in_child(uid, lambda: write(".", within)))

@@ -23,10 +23,9 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import clawkeep_host
 from clawkeep.collector import docker, namespaces, web
-from clawkeep.collector.recorder import Recorder
-from clawkeep_host import files, foreign_json
+from clawkeep.collector.recorder import Recorder, short
+from clawkeep_host import files, foreign_json, openclaw_state
 from clawkeep_host.agents import name_of
 
 PROVIDER, MODEL = "clawkeep", "probe"
@@ -152,7 +151,7 @@ def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[s
         rows = asked.settle(found)
         forget(pid, port, token, rows["old"])
     except (OSError, ValueError, KeyError, http.client.HTTPException) as problem:
-        found["tried"] = ("%s: %s" % (type(problem).__name__, problem))[:200]
+        found["tried"] = short("%s: %s" % (type(problem).__name__, problem), 200)
     return found, marks(found, since / 1000)
 
 
@@ -192,7 +191,7 @@ def state(container: Dict[str, Any], pid: int) -> Tuple[str, str]:
 
 def package() -> str:
     """Where another process finds `clawkeep_host`: a folder, or the archive that this one was sent."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(clawkeep_host.__file__)))
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(openclaw_state.__file__)))
     return folder.replace("/proc/self/", "/proc/%d/" % os.getpid(), 1)
 
 
@@ -367,7 +366,7 @@ def turn(line: "Line", pid: int, set_up: Dict[str, Any], asked: Asked, agent: st
         with standing_in(pid, int(set_up["stand-in"]), found):
             line.call("agent", wish, TURN_SECONDS)
     except (OSError, ValueError) as problem:
-        found["tried"] = ("%s" % problem)[:200] or type(problem).__name__
+        found["tried"] = short("%s" % problem, 200) or type(problem).__name__
     found.update(seconds=round(time.monotonic() - began, 1), ended=time.time())
     return found
 
@@ -542,7 +541,7 @@ class Line:
             if kind == 1:
                 return dict(foreign_json.loads(data.decode("utf-8", "replace")))
             if kind == 8:
-                raise ValueError("the gateway hung up: %s" % data[2:].decode("utf-8", "replace")[:100])
+                raise ValueError("the gateway hung up: %s" % short(data[2:].decode("utf-8", "replace"), 100))
             if kind == 9:
                 self.wire.sendall(struct.pack(">BB", 0x8A, 0x80 | len(data)) + bytes(4) + data)
 

@@ -26,6 +26,9 @@ REQUESTS_MOST, REQUESTS_AT_ONCE = 50 * 60, 200  # of one client, a minute and in
 CONNECTIONS_MOST = 100  # of one client, with a request in work
 PROXY_TIMES = 2  # nginx counts right logins as well as wrong ones, so it lets twice the tier's attempts through
 SCRYPT = (15, 8, 3)
+MASTER = "nginx: master process"
+# How nginx may be started: with the settings that `nginx -T` prints, and no others.
+STARTED = ("/usr/sbin/nginx", "nginx", "/usr/sbin/nginx -g daemon on; master_process on;")
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,21 @@ class Web:
         if not shown:
             raise Unmeasured("`nginx -T` shows no server")
         return [f"nginx listens on {one[0]}" for one in shown if one[0] not in good]
+
+    def other_masters(self) -> list[str]:
+        """Sentences about an nginx beside the one whose settings are judged, or that was started with others."""
+        found = []
+        masters = rows(self.host.inside.fact("nginx-masters"), "nginx's master processes")
+        if not masters:
+            raise Unmeasured("no nginx runs: what `nginx -T` prints is in force nowhere")
+        if len(masters) > 1:
+            pids = ", ".join(str(one.get("pid")) for one in masters)
+            found.append(f"{len(masters)} nginx run ({pids}), and `nginx -T` tells the settings of one")
+        for one in masters:
+            started = text(one.get("title"), "the title of nginx's master").removeprefix(MASTER).strip()
+            if started not in STARTED:
+                found.append(f"nginx runs as `{started}`, with other settings than `nginx -T` prints")
+        return found
 
     # WEB-02
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,6 +21,8 @@ CONFINED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "ProtectHome": (("yes", "read-only", "tmpfs"), "sees home directories"),
     "MemoryDenyWriteExecute": (("no",), "forbids writable code, which Node's compiler needs"),
 }
+# What ProtectSystem=strict closes, and ReadWritePaths must not open again; `-` and `+` may stand before a path.
+SYSTEM = re.compile(r"[-+]*/+((bin|boot|etc|home|lib\w*|opt|root|sbin|srv|usr)(/.*)?)?$|.*/\.\./")
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,9 @@ class Accounts:
             for key, (good, trouble) in CONFINED.items():
                 if properties.get(key) not in good:
                     found.append(f"{unit} {trouble} ({key}={properties.get(key)})")
+            written = [path for path in properties.get("ReadWritePaths", "").split() if SYSTEM.match(path)]
+            if written:
+                found.append(f"{unit} may write to {', '.join(written)} (ReadWritePaths)")
             if EX_CONFIG not in properties.get("RestartPreventExitStatus", "").split():
                 found.append(f"{unit} is started again after exit status {EX_CONFIG} (RestartPreventExitStatus)")
         return found

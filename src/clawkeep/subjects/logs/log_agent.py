@@ -16,6 +16,7 @@ from clawkeep.subjects.systemd import units
 SENDERS = ("omfwd", "omrelp", "omprog", "omhttp", "omkafka", "omelasticsearch")  # whatever could carry records away
 SENDER = "/usr/local/sbin/clawkeep-log-send"
 CONFIG = "/etc/clawkeep/log"
+AGENT = "clawkeep-log.service"
 FILES = (
     f"{SPOOL}/journal/*.jsonl",  # written by clawkeep-log-journal.service
     *("/var/log/audit/audit.log", "/var/log/clawkeep/proxy/access.log", "/var/log/clawkeep/resolver/queries.log"),
@@ -56,6 +57,8 @@ class LogAgent:
                 wrong.append(f"{unit} is {one.get('ActiveState', 'not there')}: start it")
             elif one.get("UnitFileState") not in ("enabled", "enabled-runtime"):
                 wrong.append(f"{unit} does not start at boot: enable it")
+        if f" -f {CONFIG}/rsyslog.conf " not in seen.get(AGENT, {}).get("ExecStart", ""):
+            wrong.append(f"{AGENT} is not started with {CONFIG}/rsyslog.conf, the configuration that is judged")
         return wrong
 
     def _senders(self) -> list[Mapping[str, str]]:

@@ -18,10 +18,10 @@ from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import legible, mapping, rows, text
 from clawkeep.subjects.logs.log_agent import marks
 from clawkeep_host.addresses import AGENT_SUBNETS
+from clawkeep_host.redaction import REDACTED
 
 NETWORK = ("proxy", "resolver", "firewall")
 TAKEN = "taken"
-REDACTED = "[redacted]"
 AHEAD = 2.0  # seconds by which the clocks of host and store may differ
 WATCH_AGE = 300  # seconds since the watch for silence looked; it looks every minute
 
@@ -236,6 +236,18 @@ class LogStore:
             source: text(sent[source].get("mark"), f"the mark of {source}") for source in sources if source in sent
         }
         return [f"an everyday record of {source} raised an alert" for source, word in words.items() if word in told]
+
+    def open_files(self) -> list[str]:
+        """What lies in the store and others than its owner can read."""
+        modes = mapping(self.outside.fact("modes"), "the modes of the log store's files")
+        if not modes:
+            raise Unmeasured("the log store holds no file")
+        with legible("the modes of the log store's files"):
+            return [
+                f"{name} at the log store is open to others ({mode})"
+                for name, mode in modes.items()
+                if int(mode, 8) & 0o077
+            ]
 
     def unwatched(self, seconds: int) -> list[str]:
         """That nobody at the store would notice within `seconds` that this host has fallen silent."""

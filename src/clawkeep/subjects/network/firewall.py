@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from clawkeep.evidence.document import HostEvidence
-from clawkeep.evidence.parsing import legible
+from clawkeep.base.verdict import Unmeasured
+from clawkeep.evidence.document import Document, HostEvidence
+from clawkeep.evidence.parsing import legible, mapping, texts
 from clawkeep.netfilter.model import Table, read_tables
 from clawkeep.netfilter.xtables import read_save
 from clawkeep.subjects.network.ruleset import FAMILY, NAME, Ruleset
@@ -36,6 +37,7 @@ RIVALS = {
     "shorewall.service": "shorewall",
     "ferm.service": "ferm",
 }
+LEGACY = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
 VOLATILE = ("handle", "packets", "bytes", "expires", "used")
 
 
@@ -44,7 +46,7 @@ class Firewall:
     """The packet filter's persistence.
 
     Sources: `nft -j list ruleset`, the saved policy as a scratch network namespace lists it once loaded there,
-    `systemctl show`, and the saved file's digest.
+    `systemctl show`, the saved files' digests, owners and modes, and what the kernel's old packet filter holds.
     """
 
     running: Mapping[str, Any]
@@ -53,6 +55,8 @@ class Firewall:
     saved_layer: Mapping[str, tuple[str, ...] | None]
     units: Mapping[str, Mapping[str, str]]
     digest: str | None
+    files: Mapping[str, Mapping[str, Any]]
+    document: Document
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
@@ -60,7 +64,8 @@ class Firewall:
         inside = host.inside
         ruleset = host.subject(Ruleset)
         with legible("the saved packet filter"):
-            digest = (inside.fact("firewall-files").get(SAVED_RULESET) or {}).get("sha256")
+            files = {name: one for name, one in inside.fact("firewall-files").items() if one}
+            digest = files.get(SAVED_RULESET, {}).get("sha256")
             return cls(
                 running=policy(inside.json("nft-ruleset")),
                 saved=policy(inside.json("firewall-saved")) if digest else {},
@@ -68,6 +73,8 @@ class Firewall:
                 saved_layer=saved_layers(inside.lines("docker-user-saved", statuses=(0, 1, 2))),
                 units=units(inside.lines("firewall-units")),
                 digest=digest,
+                files=files,
+                document=inside,
             )
 
     def drift(self) -> list[str]:
@@ -91,6 +98,15 @@ class Firewall:
         gone = [rule for rule in saved if rule not in running]
         return f"`{added[0]}` runs and is not saved" if added else f"`{gone[0]}` is gone" if gone else "another order"
 
+    def loose_files(self) -> list[str]:
+        """Saved files that others than root may write: they would choose what the next boot loads."""
+        with legible("the saved files"):
+            return [
+                f"{name}, which boot loads, can be written by others than root (mode {one['mode']}, uid {one['uid']})"
+                for name, one in self.files.items()
+                if one["uid"] != 0 or int(one["mode"], 8) & 0o022
+            ]
+
     def after_boot(self) -> list[str]:
         """Why the policy would not be in force after the next boot or restart of Docker."""
         return [sentence for unit in DEMANDS for sentence in self._unit(unit)]
@@ -106,6 +122,8 @@ class Firewall:
             yield f"{name} is {unit.get('ActiveState')} with result {unit.get('Result')}"
         if unit.get("NeedDaemonReload") == "yes":
             yield f"{name} was changed on disk after systemd read it"
+        if unit.get("DropInPaths"):
+            yield f"{name} is changed by {unit['DropInPaths']}"
         if unit.get("ConditionResult") == "no":
             yield f"{name} was skipped because of a condition"
         commands = unit.get("ExecStart", "").split("\n")
@@ -129,6 +147,25 @@ class Firewall:
             if state.get("ActiveState") == "active" or state.get("UnitFileState") in ("enabled", "enabled-runtime"):
                 states = f"{state.get('ActiveState')}, {state.get('UnitFileState')}"
                 found.append(f"{unit} is {states}, and {manager} is the manager of this host's packet filter")
+        return found
+
+    def unseen(self) -> list[str]:
+        """Rules of the kernel's old packet filter: they are in force, and nft does not show them."""
+        loaded = mapping(self.document.fact("legacy-iptables"), "the tables of the old packet filter")
+        found = []
+        for family, tool in LEGACY.items():
+            if not texts(loaded.get(family), f"the {family} tables of the old packet filter"):
+                continue
+            with legible(f"what {tool} prints"):
+                tables = read_save(self.document.lines(tool), family)
+            if not tables:
+                raise Unmeasured(f"{tool} shows none of the tables that the kernel has")
+            for chain in (chain for table in tables for chain in table.chains.values()):
+                where = f"chain {chain.name} of table {chain.table}, which {tool} shows and nft does not"
+                if chain.rules:
+                    found.append(f"{len(chain.rules)} rules are in {where}")
+                if chain.hook is not None and chain.hook.policy != "accept":
+                    found.append(f"the policy is {chain.hook.policy} in {where}")
         return found
 
 

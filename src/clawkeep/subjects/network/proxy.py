@@ -46,6 +46,10 @@ NEVER = tuple(
     )
 )
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
+STARTED = {
+    "proxy": "/usr/sbin/squid -N -f /etc/clawkeep/proxy/squid.conf",
+    "resolver": "/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/etc/clawkeep/resolver/dnsmasq.conf --pid-file=",
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,11 @@ class Proxy:
                 found.append(f"the configuration of {unit} was changed after it had started")
             if file.uid != 0 or file.mode & WRITABLE_BY_MORE_THAN_ROOT:
                 found.append(f"the configuration of {unit} can be rewritten by others than root")
+            if state.get("NeedDaemonReload") == "yes":
+                found.append(f"{unit} was changed on disk after systemd read it")
+            commands = state.get("ExecStart", "").split("\n")
+            if not all(f"argv[]={STARTED[name]} ;" in command for command in commands):
+                found.append(f"{unit} is not started with the configuration that is judged: {STARTED[name]}")
             if state.get("DropInPaths"):
                 found.append(f"{unit} is changed by {state['DropInPaths']}")
         others = [
