@@ -337,7 +337,7 @@ def test_what_was_packed_is_unpacked_up_to_the_length_of_an_event() -> None:
 
 
 def test_without_its_library_nothing_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openclaw_state.ctypes, "CDLL", lambda _: (_ for _ in ()).throw(OSError("no")))
+    monkeypatch.setattr("ctypes.CDLL", lambda _: (_ for _ in ()).throw(OSError("no")))
     openclaw_state._zstd.cache_clear()
     assert openclaw_state.unpacked(b"x") is None
     monkeypatch.undo()

@@ -398,7 +398,7 @@ def test_what_proves_nothing_is_not_measured(check: str, path: str, value: Any, 
     assert str(raised.value) == said
 
 
-JUNK = [None, 7, "text", [], {}, [[]], [{}], {"a": None}]
+JUNK: list[Any] = [None, 7, "text", [], {}, [[]], [{}], {"a": None}]
 
 
 @pytest.mark.parametrize("junk", JUNK)
