@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nginx") is None, reason="needs root and Debian's nginx"),
 ]
 
+RATE = {"attempts": 5, "per_seconds": 60, "lockout_seconds": 300}
+
 
 @pytest.fixture(scope="module")
 def door(render: Callable[..., str]) -> Iterator[FrontDoor]:  # noqa: F811
@@ -60,7 +62,7 @@ def test_the_rendered_front_door_keeps_every_promise(web: Web) -> None:
         + web.stray_listeners(ADDRESSES),
         "WEB-02": web.passed_without_session() + web.unguarded(),
         "WEB-03": web.spoofed(),
-        "WEB-04": web.unthrottled(5),
+        "WEB-04": web.unthrottled(5) + web.lenient_gate(RATE, ADDRESSES) + web.unlimited(RATE, ADDRESSES),
         "WEB-05": web.weak_accounts(),
         "WEB-06": web.long_sessions(15, 240) + web.immortal_sessions(),
         "WEB-07": web.loose_cookies(),
