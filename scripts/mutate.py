@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import fcntl
 import fnmatch
 import hashlib
 import json
@@ -224,7 +225,7 @@ class Tree:
         """The tests that fail where nothing is mutated yet: those that read the sources, or pack them and run them."""
         cache = KEPT / "cache"
         shutil.rmtree(cache, ignore_errors=True)
-        argv = [sys.executable, "-m", "pytest", "--rootdir=.", "-q", "-n", "auto", "--dist", "loadfile"]
+        argv = [sys.executable, "-m", "pytest", "--rootdir=.", "-q"]
         argv += ["-o", f"cache_dir={cache}", *self.area.options, *self.area.tests]
         with self.log.open("wb") as log:
             environment = self._environment() | {"PYTHONPATH": str(self.mutants / "src")}
@@ -371,6 +372,11 @@ def main() -> None:
     wanted = options.modules or ["*"]
     KEPT.mkdir(exist_ok=True)
     apart()
+    lock = (KEPT / "lock").open("w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("mutate: another one is at work in this checkout")
     accepted = GUIDE.read_text(encoding="utf-8") if GUIDE.exists() else ""
     scores: list[Score] = []
     left_out: list[str] = []
