@@ -239,6 +239,13 @@ def test_a_name_is_no_secrets(name: str) -> None:
         assert redact_text(f"{name}={SECRET}") == f"{name}={SECRET}"
 
 
+@pytest.mark.parametrize("text", ["password: {}/", "password={}/", "token={}", "--token {}", '"password": "{}"/'])
+def test_a_name_may_be_the_first_word_and_a_slash_the_last(text: str) -> None:
+    left = redact_text(text.replace("{}", SECRET))
+    assert SECRET not in left
+    assert REDACTED in left
+
+
 def test_the_kill_switch_lists_what_sounds_like_a_secret() -> None:
     """As `clawkeep-kill` had it: an environment variable that ends in one of these."""
     for end in ("TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS"):
@@ -287,6 +294,9 @@ NAMED: dict[str, str] = {
     "a backslash within": "before password={}\\{} behind",
     "quotes within": '{"before": 1, "password": "a\\"{}\\\\", "behind": 2}',
     "quotes within JSON within JSON": rf'x "{E}before{E}:1,{E}password{E}:{E}a\\\"{{}}\\\\{E},{E}behind{E}:2"',
+    "quotes that nothing ends on their line": 'before password="{} {}\nbehind',
+    "a list beside what is none": 'before "passwords": ["none", "{}"], "behind": 2',
+    "a name behind a backslash": r"before \token={} behind",
     "quotes that nothing ends": 'before password="{} {}',
     "Authorization with a scheme": "before\nAuthorization: Bearer {}\nbehind",
     "Authorization with an unknown scheme": "before\nAuthorization: Custom {}\nbehind",
@@ -482,6 +492,12 @@ STAYS = [
     "sk-learn",
     "SG.UTF-8",
     "credentials: none",
+    "<password>none</password>",
+    "a <b>token</b> of that kind</b>",
+    "the token x>y</z",
+    'x password = "none" "token": "", "secret": "No"',
+    'x "tokens": ["1", "17"], "requested_by_token_auth":1, "token":0',
+    "session_cookie = none",
     "a token=[redacted] password: [dropped]",
     base64.b64encode(b"an everyday text without any secret, in base64").decode(),
     b"an everyday text, in hex".hex(),
