@@ -121,7 +121,7 @@ def test_why_a_file_cannot_be_opened_is_told(tmp_path: Path) -> None:
 
 def test_where_there_is_no_proc_the_path_is_opened(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the collector's child, whose root is the agent's state."""
-    monkeypatch.setattr(openclaw_state.os.path, "lexists", lambda _: False)
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
     assert len(read(plain)) == 2
 
 
