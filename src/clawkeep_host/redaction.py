@@ -104,20 +104,22 @@ def _hides(raw: bytes, layers: int) -> bool:
 def _base64(match: re.Match[str], layers: int) -> str:
     """What stands for lines of base64: REDACTED for each block of them that holds a secret.
 
-    A block is what a program broke into lines: all as long as the first, the last one at most.
+    A block is what a program broke into lines: lines of one length, and a shorter one behind them. That may also be the
+    first line of the next block, so it is looked at with both.
     """
-    lines = _BREAKS.split(match[0])  # line, break, line ...
-    made: list[str] = []
-    at = 0
-    while at < len(lines):
-        end = at + 1
-        while end < len(lines) and len(lines[end - 1]) == len(lines[at]) >= len(lines[end + 1].rstrip("=")):
-            end += 2
-        block = lines[at:end]
-        made += [REDACTED] if _base64_hides("".join(block[::2]), layers) else block
-        made += lines[end : end + 1]
-        at = end + 1
-    return "".join(made)
+    parts = _BREAKS.split(match[0])
+    lines, breaks = parts[::2], [*parts[1::2], ""]
+    secret: set[int] = set()
+    first = 0
+    while first < len(lines):
+        end = first + 1
+        while end < len(lines) and len(lines[end]) == len(lines[first]):
+            end += 1
+        block = range(first, min(end + 1, len(lines)))
+        if _base64_hides("".join(lines[at] for at in block), layers):
+            secret |= set(block)
+        first = end
+    return "".join((REDACTED if at in secret else line) + breaks[at] for at, line in enumerate(lines))
 
 
 def _base64_hides(run: str, layers: int) -> bool:
@@ -213,7 +215,7 @@ _NO_PASSWORD = re.compile(
 def _arguments(items: Sequence[Any]) -> set[int]:
     """Which items of a list are secrets because of the option before them."""
     said: set[int] = set()
-    if len(items) < 2 or not all(isinstance(item, str) for item in items):
+    if not all(isinstance(item, str) for item in items):
         return said
     for at, (item, following) in enumerate(zip(items, items[1:])):
         if item.startswith("-") and "=" not in item and not following.startswith("--"):

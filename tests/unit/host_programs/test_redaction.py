@@ -296,6 +296,7 @@ NAMED: dict[str, str] = {
     "quotes within JSON within JSON": rf'x "{E}before{E}:1,{E}password{E}:{E}a\\\"{{}}\\\\{E},{E}behind{E}:2"',
     "quotes that nothing ends on their line": 'before password="{} {}\nbehind',
     "a list beside what is none": 'before "passwords": ["none", "{}"], "behind": 2',
+    "a cookie as a setting": "before session_cookie={} behind",
     "a name behind a backslash": r"before \token={} behind",
     "quotes that nothing ends": 'before password="{} {}',
     "Authorization with a scheme": "before\nAuthorization: Bearer {}\nbehind",
@@ -477,6 +478,7 @@ STAYS = [
     "http://[2001:db8::1]:3128/a@b",
     "http://proxy.example:3128/a@b",
     "https://ada@host.example/x",
+    "ssh://somebody-with-a-rather-long-name@host.example/x",
     "ssh://git@host.example:22/x",
     "git@host.example:ada/x.git",
     "tcp://127.0.0.1:2375",
@@ -498,6 +500,8 @@ STAYS = [
     'x password = "none" "token": "", "secret": "No"',
     'x "tokens": ["1", "17"], "requested_by_token_auth":1, "token":0',
     "session_cookie = none",
+    'x "credentials": {"user": "ada", "port": 5}',
+    "credentials: {user: ada, port: 5}",
     "a token=[redacted] password: [dropped]",
     base64.b64encode(b"an everyday text without any secret, in base64").decode(),
     b"an everyday text, in hex".hex(),
@@ -525,6 +529,28 @@ def test_recorded_evidence_stays_as_it_is(path: Path) -> None:
     """What was recorded was redacted once; whatever changes now is evidence that would be lost."""
     document = json.loads(path.read_bytes())
     assert redact(document) == document
+
+
+def test_lines_around_an_encoded_secret_stay() -> None:
+    """But for one on either side, which may be part of the same block."""
+    hidden = wrapped(f"{'x' * 70} password={SECRET} {'x' * 60}".encode())
+    lengths = [len(line) for line in hidden.splitlines()]
+    assert lengths[0] == lengths[1] == 76 > lengths[-1]
+    above, below = "/usr/lib/" + "a" * 80, "/usr/lib/python3"
+    left = redact_text("\n".join([above, above + "b", hidden, below, below + "x"])).splitlines()
+    assert (left[0], left[-1]) == (above, below + "x")
+    assert set(left[2:-2]) == {REDACTED}
+
+
+@pytest.mark.parametrize("before", [40, 44, 48, 52, 56])
+@pytest.mark.parametrize("above", ["", "/usr/lib/" + "a" * 80, "a" * 76, "b" * 20])
+def test_no_line_break_of_base64_hides_a_secret(above: str, before: int) -> None:
+    """Wherever it falls, and whatever word stands on the line above."""
+    hidden = wrapped(f"{'x' * before} {jwt()}".encode())
+    left = redact_text(f"{above}\n{hidden}")
+    decodable = "".join(line for line in left.splitlines() if line != above and line != REDACTED)
+    assert jwt()[:10] not in base64.b64decode(decodable + "=" * (-len(decodable) % 4)).decode("utf-8", "replace")
+    assert not any(line in left for line in hidden.splitlines()[1:])
 
 
 # --- hostile text -----------------------------------------------------------------------------------------------------
