@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
@@ -43,8 +43,7 @@ class Wireguard:
     peers: tuple[Running, ...]
     seen: Mapping[str, int]
     files: tuple[Mapping[str, Any], ...]
-    measurement: Measurement
-    apart: float  # seconds by which the host's clock is ahead of the measurement's
+    host: HostEvidence = field(repr=False)
 
     @classmethod
     def read(cls, host: HostEvidence) -> Self:
@@ -54,7 +53,6 @@ class Wireguard:
         boolean(listed.get("present"), f"whether {what} is installed")
         links = rows(listed.get("interfaces"), f"the interfaces of {what}")
         seen = host.inside.fact("vpn-seen")
-        measurement = host.subject(Measurement)
         with legible(what):
             return cls(
                 interfaces={
@@ -68,9 +66,18 @@ class Wireguard:
                     for key, at in mapping(seen if seen is not None else {}, f"the memory of {what}").items()
                 },
                 files=rows(host.inside.fact("vpn-files"), f"the files of {what}"),
-                measurement=measurement,
-                apart=measurement.ahead(host_time(host)),
+                host=host,
             )
+
+    @property
+    def measurement(self) -> Measurement:
+        """When the host was measured; not known yet to whoever only plans the probes."""
+        return self.host.subject(Measurement)
+
+    @property
+    def apart(self) -> float:
+        """Seconds by which the host's clock is ahead of the measurement's."""
+        return self.measurement.ahead(host_time(self.host))
 
     def missing(self, interface: str, port: int) -> list[str]:
         """Sentences about an interface that is not there, has no key, or listens at another port; and about others."""
