@@ -40,6 +40,11 @@ lint:
 unit:
 	pytest -q -n auto --dist loadfile
 
+.PHONY: mutate
+mutate: setup ## Which bugs would no test notice? All is hours; MODULE=clawkeep_host/kill.py SAMPLE=50 is minutes
+	@python -c 'import mutmut' 2>/dev/null || pip install -qq --disable-pip-version-check -e '.[mutate]'
+	@python scripts/mutate.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(FRESH),--fresh) $(MODULE)
+
 .PHONY: kernel
 kernel: setup-lab ## Evaluator and probes against this machine's kernel, in namespaces of their own; root, a minute
 	pytest -q tests/kernel -m kernel

@@ -15,7 +15,7 @@ from clawkeep.base.verdict import Status
 from clawkeep.register import register
 from clawkeep.register.register import Control, Proof
 from clawkeep.report import files
-from clawkeep.verify.report import Bundle, Change, Difference, Drift, HostRow, Report, Result, Waiver
+from clawkeep.verify.report import Bundle, Change, Difference, Drift, Excerpt, HostRow, Report, Result, Waiver
 from tests.reports import FINISHED, STARTED, VERSION, digest, excerpt, waiver
 
 HOSTS = {
@@ -136,7 +136,7 @@ def demo(controls: Mapping[str, Control]) -> Report:
 
 def _result(control: Control, host: str, tier: str) -> Result:
     status, message, exception = Status.PASS, "", None
-    evidence = (excerpt(f"inside: evidence of {control.id}", f"{host} is as promised"),)
+    evidence: tuple[Excerpt, ...] = (excerpt(f"inside: evidence of {control.id}", f"{host} is as promised"),)
     found = FINDINGS.get((control.id, host))
     if host == SILENT.name:
         status, message, evidence = Status.INCONCLUSIVE, f"the host was not measured: {SILENT.message}", ()

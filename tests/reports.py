@@ -46,7 +46,7 @@ def waiver(days: int = 60, **changed: str) -> Waiver:
         "expires": "2027-01-19",
         "compensating": "The swap is on an encrypted volume.",
     }
-    return Waiver(**{**said, **changed}, days_left=days)  # type: ignore[arg-type]
+    return Waiver(**{**said, **changed}, days_left=days)
 
 
 def control(name: str, *, severity: str = "high", proof: str = "automated", tier: int = 1, body: str = "") -> Control:

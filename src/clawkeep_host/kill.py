@@ -29,7 +29,6 @@ import json
 import os
 import re
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -135,16 +134,12 @@ def hooks() -> list[Path]:
 def variables(path: Path) -> list[str]:
     """Names that an environment file sets; none when it is not there.
 
-    Raises OSError when it cannot be read, a link too, and Refusal for what is no file.
+    Raises OSError when it cannot be read, is no file, or lies behind a link that others than root can have made.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        text = files.content_beneath("/", str(path), SECRETS_BYTES).decode("utf-8", "replace")
     except FileNotFoundError:
         return []
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Refusal("it is no regular file")
-        text = file.read(SECRETS_BYTES).decode("utf-8", "replace")
     lines = [line.strip().partition("=") for line in text.splitlines()]
     return [name.strip() for name, equals, _ in lines if equals and not name.startswith("#")]
 

@@ -152,7 +152,9 @@ def rows(browser: Chromium) -> list[str]:
 
 @pytest.mark.parametrize("name", ["demo", "rich", "hostile", "empty", "green", "fleet"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_page_asks_for_nothing_and_has_no_error(browser, pages, name, size):
+def test_the_page_asks_for_nothing_and_has_no_error(
+    browser: Chromium, pages: dict[str, Path], name: str, size: tuple[int, int]
+) -> None:
     browser.look(*size)
     browser.open(pages[name])
     browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -164,13 +166,13 @@ def test_the_page_asks_for_nothing_and_has_no_error(browser, pages, name, size):
 
 
 @pytest.mark.parametrize("name", ["demo", "hostile", "fleet"])
-def test_no_page_is_wider_than_a_phone(browser, pages, name):
+def test_no_page_is_wider_than_a_phone(browser: Chromium, pages: dict[str, Path], name: str) -> None:
     browser.look(*PHONE)
     browser.open(pages[name])
     assert browser.run("document.documentElement.scrollWidth") == PHONE[0]
 
 
-def test_the_browser_would_tell_a_request_and_an_error(browser, tmp_path):
+def test_the_browser_would_tell_a_request_and_an_error(browser: Chromium, tmp_path: Path) -> None:
     """The control experiment: without a policy the same browser is seen to ask, to run and to fail."""
     page = tmp_path / "bad.html"
     page.write_text("<img src='missing.png' onerror='window.owned=1'><script>nothing()</script>")
@@ -181,7 +183,7 @@ def test_the_browser_would_tell_a_request_and_an_error(browser, tmp_path):
     assert any("nothing is not defined" in said for said in browser.complaints())
 
 
-def test_no_script_of_a_host_has_run(browser, pages):
+def test_no_script_of_a_host_has_run(browser: Chromium, pages: dict[str, Path]) -> None:
     browser.look(*DESKTOP)
     browser.open(pages["hostile"])
     browser.run("document.querySelectorAll('#list > details').forEach(one => one.open = true)")
@@ -196,7 +198,7 @@ def test_no_script_of_a_host_has_run(browser, pages):
     assert "\\u202e" in shown
 
 
-def test_the_policy_refuses_a_script_that_gets_in_all_the_same(browser, pages):
+def test_the_policy_refuses_a_script_that_gets_in_all_the_same(browser: Chromium, pages: dict[str, Path]) -> None:
     browser.look(*DESKTOP)
     browser.open(pages["demo"])
     with pytest.raises(RuntimeError, match="TrustedHTML"):
@@ -206,7 +208,7 @@ def test_the_policy_refuses_a_script_that_gets_in_all_the_same(browser, pages):
     assert any("Content Security Policy" in said for said in browser.complaints())
 
 
-def test_at_first_the_list_shows_what_is_not_in_order(demo, counts):
+def test_at_first_the_list_shows_what_is_not_in_order(demo: Chromium, counts: Counts) -> None:
     assert found(demo) == counts.at_first
     first = rows(demo)[0]
     assert "Fail" in first
@@ -216,7 +218,7 @@ def test_at_first_the_list_shows_what_is_not_in_order(demo, counts):
     assert len(rows(demo)) == counts.wanting
 
 
-def test_search_finds_words_in_controls_hosts_and_messages(demo, counts):
+def test_search_finds_words_in_controls_hosts_and_messages(demo: Chromium, counts: Counts) -> None:
     assert search(demo, "HST-01 dana") == counts.one
     assert search(demo, "NET_RAW") == counts.one
     assert "claw-bo" in rows(demo)[0]
@@ -229,7 +231,9 @@ def test_search_finds_words_in_controls_hosts_and_messages(demo, counts):
     ("field", "value", "expected"),
     [("severity", "critical", "critical"), ("tier", "tier3_enterprise", "research-01"), ("area", "NET", "NET-0")],
 )
-def test_a_filter_leaves_only_what_it_names(demo, field, value, expected, counts):
+def test_a_filter_leaves_only_what_it_names(
+    demo: Chromium, field: str, value: str, expected: str, counts: Counts
+) -> None:
     demo.run(f"document.getElementById('{field}').value = '{value}'")
     assert search(demo, "") != counts.at_first
     if field != "tier":
@@ -238,13 +242,13 @@ def test_a_filter_leaves_only_what_it_names(demo, field, value, expected, counts
         assert all(re.search("research-0|finance-0", row) for row in rows(demo))
 
 
-def test_statuses_can_be_chosen(demo, counts):
+def test_statuses_can_be_chosen(demo: Chromium, counts: Counts) -> None:
     demo.run("document.querySelectorAll('input[name=status]').forEach(box => box.checked = box.value === 'pass')")
     assert search(demo, "") == counts.passing
     assert all("Pass" in row for row in rows(demo))
 
 
-def test_a_finding_opens_to_its_evidence_remedy_and_page(demo, counts):
+def test_a_finding_opens_to_its_evidence_remedy_and_page(demo: Chromium, counts: Counts) -> None:
     assert search(demo, "HST-01 dana") == counts.one
     demo.run("document.querySelector('#list > details').open = true")
     demo.settle()
@@ -269,7 +273,7 @@ def last_control() -> str:
     return max(name for name, control in controls.items() if control.proof is not register.Proof.PLANNED)
 
 
-def test_the_map_is_driven_by_keys(demo, counts):
+def test_the_map_is_driven_by_keys(demo: Chromium, counts: Counts) -> None:
     demo.run("document.querySelector('#heat td[tabindex=\"0\"]').focus()")
     demo.press("ArrowRight", 39)
     demo.press("ArrowDown", 40)
@@ -283,7 +287,7 @@ def test_the_map_is_driven_by_keys(demo, counts):
     assert demo.run("document.querySelector('#list > details').open") is True
 
 
-def test_a_click_on_the_map_shows_that_result(demo, counts):
+def test_a_click_on_the_map_shows_that_result(demo: Chromium, counts: Counts) -> None:
     demo.run("document.querySelector('#heat .dot.fail').click()")
     (row,) = rows(demo)
     assert "Fail" in row
@@ -291,7 +295,7 @@ def test_a_click_on_the_map_shows_that_result(demo, counts):
     assert found(demo) == counts.at_first
 
 
-def test_the_map_of_a_fleet_makes_only_the_rows_that_are_looked_at(browser, pages):
+def test_the_map_of_a_fleet_makes_only_the_rows_that_are_looked_at(browser: Chromium, pages: dict[str, Path]) -> None:
     browser.look(*DESKTOP)
     browser.open(pages["fleet"])
     made = browser.run("document.querySelectorAll('#heat td[data-host]').length")
@@ -304,13 +308,13 @@ def test_the_map_of_a_fleet_makes_only_the_rows_that_are_looked_at(browser, page
     assert abs(browser.run("document.getElementById('heat').scrollHeight") - height) < 300
 
 
-def test_an_address_with_a_control_opens_its_page(browser, pages):
+def test_an_address_with_a_control_opens_its_page(browser: Chromium, pages: dict[str, Path]) -> None:
     browser.look(*DESKTOP)
     browser.open(pages["demo"], "#control-NET-04")
     assert browser.run("document.getElementById('control-NET-04').open") is True
 
 
-def test_without_scripts_the_essentials_are_there(browser, pages):
+def test_without_scripts_the_essentials_are_there(browser: Chromium, pages: dict[str, Path]) -> None:
     browser.look(*DESKTOP, scripts=False)
     browser.open(pages["demo"])
     text = browser.run("document.body.innerText")
@@ -328,7 +332,9 @@ def test_without_scripts_the_essentials_are_there(browser, pages):
 @pytest.mark.parametrize("name", ["demo", "rich", "fleet"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_text_has_the_contrast_of_wcag_aa(browser, pages, name, dark, size):
+def test_every_text_has_the_contrast_of_wcag_aa(
+    browser: Chromium, pages: dict[str, Path], name: str, dark: bool, size: tuple[int, int]
+) -> None:
     browser.look(*size, dark=dark)
     browser.open(pages[name])
     browser.run("document.querySelectorAll('#list > details, .pages details').forEach((one, at) => one.open = at < 3)")
@@ -338,12 +344,12 @@ def test_every_text_has_the_contrast_of_wcag_aa(browser, pages, name, dark, size
     assert seen["bad"] == []
 
 
-def test_the_measure_of_contrast_can_fail(demo):
+def test_the_measure_of_contrast_can_fail(demo: Chromium) -> None:
     demo.run("document.querySelector('h1').style.color = '#999'; document.querySelector('.lede').style.color = '#aaa'")
     assert len(demo.run(CONTRAST)["bad"]) >= 2
 
 
-def test_the_button_chooses_the_theme(demo):
+def test_the_button_chooses_the_theme(demo: Chromium) -> None:
     paper = "getComputedStyle(document.documentElement).backgroundColor"
     light = demo.run(paper)
     demo.run("document.getElementById('theme').click()")
@@ -358,7 +364,7 @@ def test_the_button_chooses_the_theme(demo):
     assert demo.run(paper) == dark  # as the system wants it
 
 
-def test_every_control_of_the_page_has_a_name_and_takes_the_focus(demo):
+def test_every_control_of_the_page_has_a_name_and_takes_the_focus(demo: Chromium) -> None:
     nameless = demo.run(
         "[...document.querySelectorAll('button, select, input, a[href], summary')]"
         ".filter(one => one.checkVisibility())"

@@ -27,6 +27,7 @@ from clawkeep.lab import topology as t
 from clawkeep.lab.world import pki
 from clawkeep.lab.world.services import CERTIFIED_NAMES, SERVICES
 from clawkeep.site import inventory
+from clawkeep_host.addresses import PROXY_PORT
 
 Render = Callable[..., str]
 
@@ -131,7 +132,7 @@ class Rig:
         """Wait until the proxy has found its own second hop, which it does in the moments after it listens."""
         name = self.tier["egress_allowed_domains"][0]["name"]
         deadline = time.monotonic() + 20
-        proxy = ("172.30.0.1", bypass.PROXY_PORT)
+        proxy = ("172.30.0.1", PROXY_PORT)
         while time.monotonic() < deadline:
             if in_network_of(self.agent.pid, lambda: bypass.tunnel(proxy, f"{name}:443", name))["status"] != 500:
                 return

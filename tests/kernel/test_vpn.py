@@ -6,6 +6,7 @@ Needs root, nmap and wireguard-tools, and WireGuard in the kernel or wireguard-g
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import shutil
@@ -242,7 +243,7 @@ def test_only_a_declared_device_comes_in_and_only_by_the_tunnel(world: World) ->
     assert {direct(address, port) for address in PUBLIC for port in (22, 443)} == {"silent"}
 
     for address in PUBLIC:
-        states = inside(DEVICE, lambda address=address: scan(address, [51820, 41641, 500], "udp", 1000))["ports"]
+        states = inside(DEVICE, functools.partial(scan, address, [51820, 41641, 500], "udp", 1000))["ports"]
         assert states == dict.fromkeys(("51820", "41641", "500"), "open|filtered")
 
     found = world.subject()

@@ -90,7 +90,7 @@ def run(*argv: str, **options: Any) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, **options)
     if done.returncode:
         raise RuntimeError(f"{argv}: {done.stderr.strip()}")
-    return done.stdout
+    return str(done.stdout)
 
 
 def until(what: str, true: Callable[[], bool], seconds: float = 30) -> None:

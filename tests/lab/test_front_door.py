@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nginx") is None, reason="needs root and Debian's nginx"),
 ]
 
+RATE = {"attempts": 5, "per_seconds": 60, "lockout_seconds": 300}
+
 
 @pytest.fixture(scope="module")
 def door(render: Callable[..., str]) -> Iterator[FrontDoor]:  # noqa: F811
@@ -60,7 +62,7 @@ def test_the_rendered_front_door_keeps_every_promise(web: Web) -> None:
         + web.stray_listeners(ADDRESSES),
         "WEB-02": web.passed_without_session() + web.unguarded(),
         "WEB-03": web.spoofed(),
-        "WEB-04": web.unthrottled(),
+        "WEB-04": web.unthrottled(5) + web.lenient_gate(RATE, ADDRESSES) + web.unlimited(RATE, ADDRESSES),
         "WEB-05": web.weak_accounts(),
         "WEB-06": web.long_sessions(15, 240) + web.immortal_sessions(),
         "WEB-07": web.loose_cookies(),
@@ -91,7 +93,7 @@ COUNTED = "            limit_req zone=requests burst=200 nodelay;\n"
     ],
 )
 def test_a_flood_is_refused_and_the_login_page_is_there_for_others(
-    door: FrontDoor, source: str, path: str, options: dict[str, str]
+    door: FrontDoor, source: str, path: str, options: dict[str, Any]
 ) -> None:
     seen = door.flood(source, path, **options)
     assert seen.get(429, 0) > 200, seen

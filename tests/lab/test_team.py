@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Iterator
@@ -132,7 +133,7 @@ def caught_up(lab: Lab) -> float:
     for turn in range(2):
         word = f"drill{time.time_ns():x}-{turn}"
         lab.root(f"logger --tag clawkeep-drill {word}")
-        took += await_true(lambda word=word: arrived(word), PLAY_SECONDS, "what the host had recorded arrives")
+        took += await_true(functools.partial(arrived, word), PLAY_SECONDS, "what the host had recorded arrives")
     return took
 
 

@@ -16,11 +16,12 @@ from clawkeep.cli import app
 from clawkeep.site import inventory
 
 Listing = dict[str, Any]
+CommandLine = Callable[..., tuple[int, str, str]]  # status, standard output, standard error
 VARS = ("group_vars", "host_vars")
 
 
 @pytest.fixture
-def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def clawkeep(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
     """Run the command line; gives exit status, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -50,9 +51,27 @@ def named() -> dict[str, set[Path]]:
     for path in sorted((SOURCE / "subjects").rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-        for text in texts:
+        for text in texts | set(_of_the_collector(nodes)):
             found.setdefault(text, set()).add(path)
     return found
+
+
+def _of_the_collector(nodes: list[ast.AST]) -> Iterator[str]:
+    """The texts that a module imports from the collector, by their own name or by their module's."""
+    imported: dict[str, object] = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clawkeep.collector"):
+            source = importlib.import_module(node.module or "")
+            for one in node.names:
+                found = getattr(source, one.name, None) or importlib.import_module(f"{node.module}.{one.name}")
+                imported[one.asname or one.name] = found
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            value = getattr(imported.get(node.value.id), node.attr, None)
+        else:
+            value = imported.get(node.id) if isinstance(node, ast.Name) else None
+        if isinstance(value, str):
+            yield value
 
 
 def documents(evidence: HostEvidence) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,7 @@ def weakness(password: str, user: str) -> str:
 
 
 def _without_common_parts(text: str, user: str) -> str:
-    for word in sorted({*WORDS, user, user.replace("_", "")} - {""}, key=lambda word: (-len(word), word)):
+    for word in sorted({*WORDS, user, user.replace("_", "")}, key=lambda word: (-len(word), word)):
         text = text.replace(word, "")
     for run in RUNS:
         for size in range(len(run), RUN_LEAST - 1, -1):

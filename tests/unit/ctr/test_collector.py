@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from clawkeep.collector import mounts, others, privileged, processes, trees
 from clawkeep.collector.experiments import canaries, probe_script
 from clawkeep.collector.recorder import Recorder
+from clawkeep.collector.trees import tree
 from clawkeep_host import files
 
 LONG = "d" * 250
@@ -27,7 +29,7 @@ def test_a_walk_records_what_is_open_and_counts_the_rest(tmp_path: Path) -> None
         (tmp_path / "state" / name).write_text("")
         (tmp_path / "state" / name).chmod(mode)
     (tmp_path / "link").symlink_to("/etc/shadow")
-    found = mounts.tree(str(tmp_path), everything=False)
+    found = tree(str(tmp_path), everything=False)
     assert [(one["path"], one["kind"]) for one in found["entries"]] == [
         (".", "d"),
         ("link", "l"),
@@ -36,28 +38,28 @@ def test_a_walk_records_what_is_open_and_counts_the_rest(tmp_path: Path) -> None
     ]
     assert (found["counted"], found["complete"]) == (5, True)
     assert found["files"][:2] == ["state/a.sqlite", "state/b.sqlite"]
-    assert len(mounts.tree(str(tmp_path), everything=True)["entries"]) == 6
+    assert len(tree(str(tmp_path), everything=True)["entries"]) == 6
 
 
 def test_a_second_name_of_a_file_is_open(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     (tmp_path / "x").chmod(0o600)
     os.link(tmp_path / "x", tmp_path / "y")
-    assert {one.get("links") for one in mounts.tree(str(tmp_path), everything=False)["entries"][1:]} == {2}
+    assert {one.get("links") for one in tree(str(tmp_path), everything=False)["entries"][1:]} == {2}
 
 
 def test_a_tree_that_is_too_large_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "TREE_ENTRIES", 2)
     for name in "abc":
         (tmp_path / name).write_text("")
-    assert mounts.tree(str(tmp_path), everything=False)["complete"] is False
-    assert mounts.tree(str(tmp_path / "none"), everything=False)["entries"] == []
+    assert tree(str(tmp_path), everything=False)["complete"] is False
+    assert tree(str(tmp_path / "none"), everything=False)["entries"] == []
 
 
 def test_the_time_of_a_walk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("")
     monkeypatch.setattr(trees, "TREE_SECONDS", -1.0)
-    assert mounts.tree(str(tmp_path), everything=True)["complete"] is False
+    assert tree(str(tmp_path), everything=True)["complete"] is False
 
 
 def deep(base: Path, name: str) -> str:
@@ -78,7 +80,7 @@ def deep(base: Path, name: str) -> str:
 def test_what_lies_deeper_than_any_path_reaches_is_looked_at(tmp_path: Path) -> None:
     """An agent makes such a place with mkdir and chdir."""
     path = deep(tmp_path, "credentials.json")
-    found = mounts.tree(str(tmp_path), everything=False)
+    found = tree(str(tmp_path), everything=False)
     assert path in [one["path"] for one in found["entries"]]
     assert (found["counted"], found["complete"], found["files"]) == (21, True, [])
 
@@ -100,14 +102,14 @@ def test_a_folder_that_turns_into_a_link_meanwhile_is_not_followed(
         return found
 
     monkeypatch.setattr(trees, "describe", swapping)
-    found = mounts.tree(str(tmp_path / "state"), everything=True)
+    found = tree(str(tmp_path / "state"), everything=True)
     assert [one["path"] for one in found["entries"]] == [".", "folder"]
 
 
 def test_names_that_are_no_text_can_be_written_down(tmp_path: Path) -> None:
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.json"))).write_text("")
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe"))).symlink_to(os.fsdecode(b"/\xfd"))
-    found = mounts.tree(str(tmp_path), everything=True)
+    found = tree(str(tmp_path), everything=True)
     assert json.dumps(found, ensure_ascii=False).encode()
     assert [one["path"] for one in found["entries"]] == [".", "\\xfe", "\\xff.json"]
     assert found["entries"][1]["target"] == "/\\xfd"
@@ -117,13 +119,14 @@ def test_names_that_are_no_text_can_be_written_down(tmp_path: Path) -> None:
 def test_a_root_that_is_no_directory_is_told_alone(tmp_path: Path, kind: str) -> None:
     (tmp_path / "folder").mkdir()
     root = tmp_path / "root"
-    {
+    make: dict[str, Callable[[], object]] = {
         "link": lambda: root.symlink_to("folder"),
         "file": lambda: root.write_text(""),
         "absent": tmp_path.exists,
         "pipe": lambda: os.mkfifo(root),
-    }[kind]()
-    found = mounts.tree(str(root), everything=True)
+    }
+    make[kind]()
+    found = tree(str(root), everything=True)
     assert [one["kind"] for one in found["entries"]] == {"link": ["l"], "file": ["f"], "absent": [], "pipe": ["p"]}[
         kind
     ]
@@ -214,7 +217,7 @@ def test_mount_points_have_the_bytes_that_they_have(monkeypatch: pytest.MonkeyPa
         b"3 0 0:5 / /proc rw - proc proc rw",
         b"",
     ]
-    monkeypatch.setattr(mounts.files, "content", lambda *_: b"\n".join(lines))
+    monkeypatch.setattr("clawkeep_host.files.content", lambda *_: b"\n".join(lines))
     points = list(mounts.mount_points(mounts.mountinfo(1)))
     assert [os.fsencode(point) for point in points] == [b"/a\x0bb\x85c", b"/d e\xff"]
 

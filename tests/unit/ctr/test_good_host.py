@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from clawkeep.site.inventory import Site
 
 from . import worlds
 
-GARBAGE = (None, 7, "text", {}, [1], [[]], [{}], {"openclaw": None}, {"openclaw": {"rows": 3}})
+GARBAGE: tuple[Any, ...] = (None, 7, "text", {}, [1], [[]], [{}], {"openclaw": None}, {"openclaw": {"rows": 3}})
 
 
 def set_facts(value: Any, document: dict[str, Any]) -> None:
@@ -42,7 +43,7 @@ def silent(document: dict[str, Any]) -> None:
         document["commands"][key] = {"argv": ["docker"], "status": 1, "json": None, "stderr": "Cannot connect"}
 
 
-UNMEASURED = {
+UNMEASURED: dict[str, Callable[[dict[str, Any]], object]] = {
     "empty": empty,
     "stopped": stopped,
     "silent": silent,

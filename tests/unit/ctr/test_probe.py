@@ -306,7 +306,7 @@ def test_what_the_agent_had_opened_before_leads_nowhere(engine: Engine, tree: Pa
     engine.argv = ["sh", "-c", 'read line; exec "$0" "$@"', inside.PERL, "-e"]
     forged = "".join(f"try\t{name}\t1\n" for name in ("keyctl", "bpf", "unshare")) + "done\n"
     reader, writer = os.pipe()
-    held = []
+    held: list[Any] = []
 
     def beside(pid: int) -> None:
         held.extend(os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR) for number in (1, 2))

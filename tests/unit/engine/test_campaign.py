@@ -6,16 +6,21 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from tests.unit.engine.conftest import Checkout, Observe
 
 from clawkeep.base.clock import now
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.cli.sabotage import choose
 from clawkeep.evidence import store
+from clawkeep.lab import ssh
 from clawkeep.lab.topology import SCENARIOS, Lab
 from clawkeep.sabotage import campaign, world
 from clawkeep.sabotage.campaign import Campaign
+
+Make = Callable[..., tuple[Campaign, world.Sabotage]]
 
 OPEN = """\
 control: NET-01
@@ -51,11 +56,11 @@ class Host:
 
 
 @pytest.fixture
-def host(monkeypatch, observe) -> Host:
+def host(monkeypatch: pytest.MonkeyPatch, observe: Observe) -> Host:
     played = Host()
-    monkeypatch.setattr(campaign.labs, "restore", played.restore)
-    monkeypatch.setattr(campaign.ssh, "run", played.run)
-    monkeypatch.setattr(campaign.state, "load", lambda _: SimpleNamespace(port=22))
+    monkeypatch.setattr("clawkeep.lab.lab.restore", played.restore)
+    monkeypatch.setattr(ssh, "run", played.run)
+    monkeypatch.setattr("clawkeep.lab.state.load", lambda _: SimpleNamespace(port=22))
     monkeypatch.setattr(Campaign, "_observe", lambda *_, **__: observe(facts=dict(played.facts)))
     monkeypatch.setattr(campaign, "AWAIT_SECONDS", 0.2)
     monkeypatch.setattr(campaign, "POLL_SECONDS", 0.05)
@@ -63,7 +68,7 @@ def host(monkeypatch, observe) -> Host:
 
 
 @pytest.fixture
-def make(checkout, tmp_path) -> Callable[..., tuple[Campaign, world.Sabotage]]:
+def make(checkout: Checkout, tmp_path: Path) -> Make:
     for control, fact in (("NET-01", "ports"), ("NET-02", "quiet")):
         checkout.page(control)
         checkout.test(control, f"def test_it(evidence):\n    assert evidence.inside.fact('{fact}') == []\n")
@@ -77,18 +82,20 @@ def make(checkout, tmp_path) -> Callable[..., tuple[Campaign, world.Sabotage]]:
     return write
 
 
-def test_a_sabotage_that_turns_exactly_its_controls_red(host, make):
+def test_a_sabotage_that_turns_exactly_its_controls_red(host: Host, make: Make) -> None:
     staged, sabotage = make()
     staged.green()
     outcome = staged.run(sabotage, undo=True)
-    assert (outcome.complaints, outcome.red) == ((), {"NET-01"})
+    assert (outcome.complaints, outcome.red) == ((), frozenset({"NET-01"}))
     assert host.restored == ["green", "green"]
 
 
-def test_what_it_does_is_root_shell_that_stops_at_the_first_error(host, make, monkeypatch):
+def test_what_it_does_is_root_shell_that_stops_at_the_first_error(
+    host: Host, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commands: list[str] = []
     played = host.run
-    monkeypatch.setattr(campaign.ssh, "run", lambda *a: (commands.append(a[2]), played(*a))[1])
+    monkeypatch.setattr(ssh, "run", lambda *a: (commands.append(a[2]), played(*a))[1])
     staged, sabotage = make()
     staged.run(sabotage)
     assert len(commands) == 2
@@ -106,7 +113,9 @@ def test_what_it_does_is_root_shell_that_stops_at_the_first_error(host, make, mo
         (OPEN, {"shut": 1}, "`undo` of NET-01-open ended with status 1"),
     ],
 )
-def test_a_sabotage_that_does_not_keep_its_promise(host, make, text, statuses, sentence):
+def test_a_sabotage_that_does_not_keep_its_promise(
+    host: Host, make: Make, text: str, statuses: dict[str, Any], sentence: str
+) -> None:
     host.statuses = statuses
     staged, sabotage = make(text)
     outcome = staged.run(sabotage, undo=True)
@@ -114,7 +123,7 @@ def test_a_sabotage_that_does_not_keep_its_promise(host, make, text, statuses, s
     assert sentence in complaint
 
 
-def test_an_undo_that_leaves_the_host_red_is_told(host, make):
+def test_an_undo_that_leaves_the_host_red_is_told(host: Host, make: Make) -> None:
     host.shut_works = False
     staged, sabotage = make()
     assert staged.run(sabotage).complaints == ()
@@ -122,14 +131,16 @@ def test_an_undo_that_leaves_the_host_red_is_told(host, make):
 
 
 @pytest.mark.usefixtures("host")
-def test_a_host_that_is_lost_is_no_red(make, monkeypatch, observe):
+def test_a_host_that_is_lost_is_no_red(make: Make, monkeypatch: pytest.MonkeyPatch, observe: Observe) -> None:
     monkeypatch.setattr(Campaign, "_observe", lambda *_, **__: observe(message="alpha is unreachable"))
     staged, sabotage = make()
     assert staged.run(sabotage).complaints == ("the host was not measured: alpha is unreachable",)
 
 
 @pytest.mark.usefixtures("host")
-def test_a_snapshot_that_is_not_green_stops_the_campaign(make, monkeypatch, observe):
+def test_a_snapshot_that_is_not_green_stops_the_campaign(
+    make: Make, monkeypatch: pytest.MonkeyPatch, observe: Observe
+) -> None:
     monkeypatch.setattr(Campaign, "_observe", lambda *_, **__: observe(facts={"ports": [], "quiet": ["loud"]}))
     staged, _ = make()
     with pytest.raises(ClawkeepError, match="not green, so nothing can be broken in it: NET-02 fail: loud"):
@@ -137,7 +148,7 @@ def test_a_snapshot_that_is_not_green_stops_the_campaign(make, monkeypatch, obse
 
 
 @pytest.mark.usefixtures("host")
-def test_a_world_is_recorded_on_the_good_bundle(make, checkout, observe):
+def test_a_world_is_recorded_on_the_good_bundle(make: Make, checkout: Checkout, observe: Observe) -> None:
     staged, sabotage = make()
     good = checkout.repo.recorded / "tier1_x"
     checkout.repo.tiers.mkdir(parents=True)
@@ -151,7 +162,7 @@ def test_a_world_is_recorded_on_the_good_bundle(make, checkout, observe):
 
 
 @pytest.mark.usefixtures("host")
-def test_what_did_not_keep_its_promise_is_not_recorded(make):
+def test_what_did_not_keep_its_promise_is_not_recorded(make: Make) -> None:
     staged, sabotage = make(OPEN.replace("do: open", "do: nothing"))
     assert staged.run(sabotage, keep=True).operations is None
     assert not sabotage.patch.exists()
@@ -166,7 +177,7 @@ def test_what_did_not_keep_its_promise_is_not_recorded(make):
         ({"stems": ["NET-01-made"]}, "NET-01-made is constructed"),
     ],
 )
-def test_a_wrong_choice_is_one_sentence(make, arguments, sentence, tmp_path):
+def test_a_wrong_choice_is_one_sentence(make: Make, arguments: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     _, sabotage = make()
     made = Path(tmp_path / "NET-01-made.yml")
     made.write_text("control: NET-01\nkind: subtle\ntitle: x\nred: [NET-01]\nconstructed: true\n")

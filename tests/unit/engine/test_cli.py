@@ -8,8 +8,13 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.unit.conftest import CommandLine
+from tests.unit.engine.conftest import Checkout, Observe
 
 from clawkeep.base import repo
 from clawkeep.base.clock import now
@@ -20,7 +25,7 @@ LOOKS = 'def test_it(evidence):\n    assert evidence.inside.fact("ports") == []\
 
 
 @pytest.fixture(autouse=True)
-def _here(checkout, monkeypatch):
+def _here(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tier and two controls, the second proved from outside, in what the command line takes for its own checkout."""
     checkout.repo.tiers.mkdir(parents=True)
     (checkout.repo.tiers / "tier1_x.yml").write_text("tier: {name: x, rank: 1}\n")
@@ -35,8 +40,8 @@ def _here(checkout, monkeypatch):
 
 
 @pytest.fixture
-def bundle(tmp_path, observe):
-    def make(ports: list[str], **options: str) -> object:
+def bundle(tmp_path: Path, observe: Observe) -> Callable[..., Path]:
+    def make(ports: list[str], **options: str) -> Path:
         folder = tmp_path / f"evidence{len(list(tmp_path.glob('evidence*')))}"
         store.save(folder, [observe(facts={"ports": ports}, outside={"schema": 1}, **options)], now())
         return folder
@@ -48,7 +53,14 @@ def bundle(tmp_path, observe):
     ("ports", "options", "status"),
     [([], {}, 0), (["3000 is open"], {}, 1), ([], {"message": "ssh says no"}, 2)],
 )
-def test_recorded_evidence_ends_with_its_status(clawkeep, bundle, tmp_path, ports, options, status):
+def test_recorded_evidence_ends_with_its_status(
+    clawkeep: CommandLine,
+    bundle: Callable[..., Path],
+    tmp_path: Path,
+    ports: list[str],
+    options: dict[str, Any],
+    status: int,
+) -> None:
     ended, out, _ = clawkeep(
         "verify", "--control", "NET-01", "--evidence", bundle(ports, **options), "--report", tmp_path / "r"
     )
@@ -59,7 +71,7 @@ def test_recorded_evidence_ends_with_its_status(clawkeep, bundle, tmp_path, port
     assert (tmp_path / "r" / "junit.xml").exists()
 
 
-def test_what_was_left_out_is_told_and_not_passed(clawkeep, bundle):
+def test_what_was_left_out_is_told_and_not_passed(clawkeep: CommandLine, bundle: Callable[..., Path]) -> None:
     ended, out, _ = clawkeep("verify", "--evidence", bundle([]), "--inside-only")
     assert ended == 0
     assert "left out, they need a vantage that was not asked for: NET-02" in out
@@ -80,18 +92,22 @@ def test_what_was_left_out_is_told_and_not_passed(clawkeep, bundle):
         (("-i", "nowhere", "--control", "AGT-07"), "the control AGT-07 is planned"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_status_2(clawkeep, arguments, sentence):
+def test_a_mistake_is_one_sentence_and_status_2(
+    clawkeep: CommandLine, arguments: tuple[str, ...], sentence: str
+) -> None:
     ended, out, err = clawkeep("verify", *arguments)
     assert (ended, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 1
 
 
-def test_an_unknown_option_is_status_2(clawkeep):
+def test_an_unknown_option_is_status_2(clawkeep: CommandLine) -> None:
     assert clawkeep("verify", "--no-such-option")[0] == 2
 
 
-def test_live_hosts_are_measured_kept_and_replayed(clawkeep, tmp_path, monkeypatch):
+def test_live_hosts_are_measured_kept_and_replayed(
+    clawkeep: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     document = {"schema": 1, "identity": {"uid": 0}, "commands": {}, "facts": {"ports": []}, "problems": {}}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as package:
@@ -116,7 +132,7 @@ def test_live_hosts_are_measured_kept_and_replayed(clawkeep, tmp_path, monkeypat
     assert "is not empty" in err
 
 
-def test_the_register_is_listed_and_shown(clawkeep):
+def test_the_register_is_listed_and_shown(clawkeep: CommandLine) -> None:
     ended, out, _ = clawkeep("controls", "list")
     assert ended == 0
     assert "It [holds]" in out
@@ -138,7 +154,9 @@ def test_without_its_extras_the_lab_says_how_to_get_them(absent: str, named: str
     assert done.stderr == f"clawkeep: the lab needs {named}: install it with `pip install -e '.[lab]'`\n"
 
 
-def test_a_terminal_that_knows_few_characters_shows_the_summary(checkout, bundle):
+def test_a_terminal_that_knows_few_characters_shows_the_summary(
+    checkout: Checkout, bundle: Callable[..., Path]
+) -> None:
     folder = bundle(["pörts → \u65e5"])
     script = (
         "import sys; from pathlib import Path; from clawkeep.base import repo; "
@@ -152,11 +170,11 @@ def test_a_terminal_that_knows_few_characters_shows_the_summary(checkout, bundle
     assert b"p\\xf6rts" in done.stdout
 
 
-def test_the_help_tells_the_exit_status(clawkeep):
+def test_the_help_tells_the_exit_status(clawkeep: CommandLine) -> None:
     ended, out, _ = clawkeep("verify", "--help")
     assert ended == 0
     assert "something could not be measured" in " ".join(out.split())
 
 
-def test_the_version_is_told(clawkeep):
+def test_the_version_is_told(clawkeep: CommandLine) -> None:
     assert clawkeep("--version")[1].startswith("clawkeep ")

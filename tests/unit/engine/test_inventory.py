@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +56,7 @@ all:
 """
 
 
-def test_hosts_have_their_tier_and_their_connection(folder, repository):
+def test_hosts_have_their_tier_and_their_connection(folder: Path, repository: Repo) -> None:
     found = load(folder, repository, GOOD)
     alpha, beta = found.hosts
     assert (alpha.name, alpha.tier.name, alpha.addresses) == ("alpha", "tier1_personal", ("192.0.2.1", "2001:db8::1"))
@@ -72,7 +74,7 @@ def test_hosts_have_their_tier_and_their_connection(folder, repository):
     assert ways["beta"].command(["true"]) == ["true"]
 
 
-def test_a_limit_narrows_the_run(folder, repository):
+def test_a_limit_narrows_the_run(folder: Path, repository: Repo) -> None:
     assert [host.name for host in load(folder, repository, GOOD, "tier2_team").hosts] == ["beta"]
 
 
@@ -86,7 +88,9 @@ def test_a_limit_narrows_the_run(folder, repository):
         ("all: [", None, "cannot be used: "),
     ],
 )
-def test_a_wrong_inventory_is_one_sentence(folder, repository, hosts, limit, sentence):
+def test_a_wrong_inventory_is_one_sentence(
+    folder: Path, repository: Repo, hosts: str, limit: str | None, sentence: str
+) -> None:
     with pytest.raises(ClawkeepError) as raised:
         load(folder, repository, hosts, limit)
     assert re.search(sentence, str(raised.value))
@@ -103,7 +107,14 @@ def test_a_wrong_inventory_is_one_sentence(folder, repository, hosts, limit, sen
         ({"tier1_personal": ["alpha"]}, {"clawkeep_addresses": "192.0.2.1"}, "it is not a list"),
     ],
 )
-def test_a_host_without_exactly_one_tier_is_one_sentence(folder, repository, monkeypatch, groups, variables, sentence):
+def test_a_host_without_exactly_one_tier_is_one_sentence(
+    folder: Path,
+    repository: Repo,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: dict[str, Any],
+    variables: dict[str, Any],
+    sentence: str,
+) -> None:
     listing = {"_meta": {"hostvars": {"alpha": variables}}, "all": {"hosts": ["alpha"]}}
     listing |= {group: {"hosts": members} for group, members in groups.items()}
     monkeypatch.setattr(inventory, "_list", lambda *_: listing)
@@ -112,7 +123,7 @@ def test_a_host_without_exactly_one_tier_is_one_sentence(folder, repository, mon
     assert re.search(sentence, str(raised.value))
 
 
-def test_no_inventory(repository, tmp_path):
+def test_no_inventory(repository: Repo, tmp_path: Path) -> None:
     with pytest.raises(ClawkeepError, match="there is no inventory"):
         inventory.load(tmp_path / "nowhere", repository)
 
@@ -130,7 +141,7 @@ def test_no_inventory(repository, tmp_path):
         ("site_name: x\nsite_vantages: {outside: {kind: ssh}}", "site_vantages.outside.kind"),
     ],
 )
-def test_a_wrong_site_is_one_sentence(folder, site, sentence):
+def test_a_wrong_site_is_one_sentence(folder: Path, site: str | None, sentence: str) -> None:
     path = folder / "group_vars" / "all.yml"
     if site is None:
         path.unlink()
@@ -141,14 +152,14 @@ def test_a_wrong_site_is_one_sentence(folder, site, sentence):
     assert re.search(sentence, str(raised.value))
 
 
-def test_a_site_with_its_images(folder):
+def test_a_site_with_its_images(folder: Path) -> None:
     (folder / "images.lock.yml").write_text("images: [{name: openclaw, ids: ['sha256:aa'], digests: []}]")
     site = inventory.read_site(folder)
     assert site.admin_networks == ("192.0.2.0/24",)
     assert site.images[0].ids == ("sha256:aa",)
 
 
-def bare(listing: dict[str, object]) -> inventory.Inventory:
+def bare(listing: Mapping[str, object]) -> inventory.Inventory:
     host = inventory.Host("alpha", None)  # type: ignore[arg-type]
     whole = {"_meta": {"hostvars": {"alpha": listing}}, "all": {"hosts": ["alpha"]}}
     return inventory.Inventory(Path("/inventory"), (host,), inventory.Site(name="x"), whole)
@@ -162,17 +173,17 @@ def bare(listing: dict[str, object]) -> inventory.Inventory:
         ({"ansible_host": "{{ lookup('env', 'X') }}"}, "ansible_host of the host alpha is the template"),
     ],
 )
-def test_a_connection_that_we_cannot_make(variables, sentence, tmp_path):
+def test_a_connection_that_we_cannot_make(variables: dict[str, str], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ClawkeepError, match=re.escape(sentence)):
         connections(bare(variables), tmp_path / "none.cfg")
 
 
-def test_become_in_an_ini_inventory_is_text(tmp_path):
+def test_become_in_an_ini_inventory_is_text(tmp_path: Path) -> None:
     assert not connections(bare({"ansible_become": "false"}), tmp_path / "none.cfg")["alpha"].become
     assert connections(bare({"ansible_become": "yes"}), tmp_path / "none.cfg")["alpha"].become
 
 
-def test_an_ssh_password_is_in_no_argv(tmp_path):
+def test_an_ssh_password_is_in_no_argv(tmp_path: Path) -> None:
     way = connections(bare({"ansible_ssh_pass": "hidden", "ansible_host": "192.0.2.1"}), tmp_path / "none.cfg")["alpha"]
     assert [way.ssh_password] == ["hidden"]
     assert way.login[:3] == ("sshpass", "-e", "ssh")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.unit.engine.conftest import Checkout, Observe
 
 from clawkeep.base.verdict import Status
 from clawkeep.verify.evaluate import evaluate
@@ -13,7 +14,7 @@ from clawkeep.verify.evaluate import evaluate
 LOOKS = 'def test_it(evidence):\n    evidence.inside.fact("ports")\n'
 
 
-def test_a_control_test_alone_fails_and_says_what_to_run(checkout):
+def test_a_control_test_alone_fails_and_says_what_to_run(checkout: Checkout) -> None:
     checkout.page("NET-01")
     path = checkout.test("NET-01", LOOKS)
     done = subprocess.run(
@@ -37,7 +38,9 @@ def test_a_control_test_alone_fails_and_says_what_to_run(checkout):
     assert "run `clawkeep verify`" in done.stdout
 
 
-def test_options_of_the_shell_do_not_reach_the_suite(checkout, observe, monkeypatch):
+def test_options_of_the_shell_do_not_reach_the_suite(
+    checkout: Checkout, observe: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", LOOKS)
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing_of_that_name --collect-only")
@@ -45,7 +48,7 @@ def test_options_of_the_shell_do_not_reach_the_suite(checkout, observe, monkeypa
     assert result.status is Status.PASS
 
 
-def test_a_test_of_no_known_control_is_nobodys_pass(checkout, observe):
+def test_a_test_of_no_known_control_is_nobodys_pass(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", LOOKS.replace("def", '@pytest.mark.control("NET-99")\ndef', 1))
     (result,) = evaluate([observe()], checkout=checkout.repo).results
@@ -53,7 +56,7 @@ def test_a_test_of_no_known_control_is_nobodys_pass(checkout, observe):
     assert "NET-99, which has no page" in result.message
 
 
-def test_what_one_test_read_is_not_the_evidence_of_the_next(checkout, observe):
+def test_what_one_test_read_is_not_the_evidence_of_the_next(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.page("NET-02")
     checkout.test("NET-01", LOOKS)
@@ -63,7 +66,7 @@ def test_what_one_test_read_is_not_the_evidence_of_the_next(checkout, observe):
     assert second.status is Status.INCONCLUSIVE
 
 
-def test_every_sentence_of_a_violation_is_kept_as_evidence(checkout, observe):
+def test_every_sentence_of_a_violation_is_kept_as_evidence(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", 'def test_it(evidence):\n    assert evidence.inside.fact("open") == []\n')
     sentences = [f"port {number} is open" for number in range(30)]
@@ -72,7 +75,7 @@ def test_every_sentence_of_a_violation_is_kept_as_evidence(checkout, observe):
     assert result.evidence[0].excerpt == "; ".join(sentences)
 
 
-def test_an_assertion_that_compares_nothing_still_says_what_does_not_hold(checkout, observe):
+def test_an_assertion_that_compares_nothing_still_says_what_does_not_hold(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", "def test_the_door_is_shut(evidence):\n    assert evidence.inside.fact('ports')\n")
     (result,) = evaluate([observe()], checkout=checkout.repo).results
@@ -80,7 +83,7 @@ def test_an_assertion_that_compares_nothing_still_says_what_does_not_hold(checko
 
 
 @pytest.mark.parametrize("body", ["raise SystemExit(0)", "import os; raise KeyError('x')", "pytest.xfail('known')"])
-def test_odd_endings_are_no_pass(checkout, observe, body):
+def test_odd_endings_are_no_pass(checkout: Checkout, observe: Observe, body: str) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", f"def test_it(evidence):\n    evidence.inside.fact('ports')\n    {body}\n")
     (result,) = evaluate([observe()], checkout=checkout.repo).results

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.unit.engine.conftest import Checkout
 
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.register import register, tiers
 
 
-def test_a_page_declares_a_control(checkout):
+def test_a_page_declares_a_control(checkout: Checkout) -> None:
     control = register.read_page(checkout.page("NET-04", title="Every port binds loopback"))
     assert (control.id, control.title, control.tier) == ("NET-04", "Every port binds loopback", 1)
     assert control.severity is register.Severity.HIGH
@@ -36,7 +39,7 @@ def test_a_page_declares_a_control(checkout):
         ("id: NET-04", "id: NET-05", "declares NET-05; a page is named after its control"),
     ],
 )
-def test_a_malformed_page_is_one_sentence(checkout, old, new, sentence):
+def test_a_malformed_page_is_one_sentence(checkout: Checkout, old: str, new: str, sentence: str) -> None:
     path = checkout.page("NET-04")
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ClawkeepError) as raised:
@@ -46,7 +49,7 @@ def test_a_malformed_page_is_one_sentence(checkout, old, new, sentence):
     assert "\n" not in str(raised.value)
 
 
-def test_an_empty_register_is_no_register(tmp_path):
+def test_an_empty_register_is_no_register(tmp_path: Path) -> None:
     with pytest.raises(ClawkeepError, match="has no page"):
         register.load(tmp_path)
 
@@ -62,14 +65,14 @@ def test_an_empty_register_is_no_register(tmp_path):
         ({"tier1_a.yml": "tier: {rank: 1}", "tier2_b.yml": "tier: {rank: 1}"}, "both have rank 1"),
     ],
 )
-def test_wrong_tier_files_are_one_sentence(tmp_path, files, sentence):
+def test_wrong_tier_files_are_one_sentence(tmp_path: Path, files: dict[str, Any], sentence: str) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(ClawkeepError, match=sentence):
         tiers.load(tmp_path)
 
 
-def test_tiers_come_in_order_of_rank_and_cannot_be_changed(tmp_path):
+def test_tiers_come_in_order_of_rank_and_cannot_be_changed(tmp_path: Path) -> None:
     (tmp_path / "tier_a.yml").write_text("tier: {rank: 2}\nopenclaw_port: 2")
     (tmp_path / "tier_b.yml").write_text("tier: {rank: 1}")
     (tmp_path / "all.yml").write_text("x: 1")

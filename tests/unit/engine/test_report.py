@@ -6,6 +6,7 @@ import io
 import json
 import unicodedata
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -43,7 +44,7 @@ def report(*results: Result, reached: bool = True, hosts: tuple[HostRow, ...] | 
         (["not_required"], True, 2),
     ],
 )
-def test_the_worst_finding_decides_the_exit_status(statuses, reached, exit_status):
+def test_the_worst_finding_decides_the_exit_status(statuses: list[str], reached: bool, exit_status: int) -> None:
     assert report(*(result(Status(s)) for s in statuses), reached=reached).exit_status == exit_status
 
 
@@ -58,7 +59,7 @@ def test_the_worst_finding_decides_the_exit_status(statuses, reached, exit_statu
         (Bundle("", problem="x"), Exit.UNMEASURED, "the evidence is not kept as was asked for: x"),
     ],
 )
-def test_the_report_says_plainly_what_it_rests_on(bundle, exit_status, told):
+def test_the_report_says_plainly_what_it_rests_on(bundle: Bundle | None, exit_status: Exit, told: str) -> None:
     of = replace(report(result(Status.PASS)), bundle=bundle)
     assert of.exit_status is exit_status
     assert told in shown(of)
@@ -67,11 +68,11 @@ def test_the_report_says_plainly_what_it_rests_on(bundle, exit_status, told):
     assert machine.as_json(of)["bundle"] == expected
 
 
-def test_no_host_is_not_green():
+def test_no_host_is_not_green() -> None:
     assert report(result(Status.PASS), hosts=()).exit_status is Exit.UNMEASURED
 
 
-def test_the_json_has_the_shape_of_the_contract():
+def test_the_json_has_the_shape_of_the_contract() -> None:
     data = machine.as_json(report(result(Status.FAIL, "3000 is open")))
     assert data == {
         "schema": 1,
@@ -119,7 +120,7 @@ HOSTILE = (
 )
 
 
-def test_clean_text_is_one_line_without_hidden_characters():
+def test_clean_text_is_one_line_without_hidden_characters() -> None:
     text = clean(HOSTILE)
     assert "\n" not in text
     assert {unicodedata.category(c) for c in text}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -128,7 +129,7 @@ def test_clean_text_is_one_line_without_hidden_characters():
     assert clean("plain, ünïcödé 日本") == "plain, ünïcödé 日本"
 
 
-def test_clean_text_is_bounded():
+def test_clean_text_is_bounded() -> None:
     assert len(clean("\x00" * 10_000_000)) == 400
     assert clean("a" * 401).endswith("…")
 
@@ -139,14 +140,14 @@ def shown(of: Report, **options: object) -> str:
     return stream.getvalue()
 
 
-def test_hostile_text_reaches_no_terminal():
+def test_hostile_text_reaches_no_terminal() -> None:
     rows = (HostRow(HOSTILE, "tier1_x", True), HostRow(HOSTILE + "2", "tier1_x", False, HOSTILE))
     text = shown(report(result(Status.FAIL, HOSTILE, host=HOSTILE), hosts=rows))
     assert {c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cs"}} == {"\n"}
     assert "[bold]red" in text
 
 
-def test_hostile_text_reaches_no_document(tmp_path):
+def test_hostile_text_reaches_no_document(tmp_path: Path) -> None:
     hostile = report(result(Status.FAIL, HOSTILE, host=HOSTILE), hosts=(HostRow(HOSTILE, "t", True, HOSTILE),))
     files.write(hostile, {}, tmp_path / "out")
     data = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -159,7 +160,7 @@ def test_hostile_text_reaches_no_document(tmp_path):
     assert "<script>" in str(failure.get("message"))
 
 
-def test_junit_counts_what_was_not_measured_as_errors():
+def test_junit_counts_what_was_not_measured_as_errors() -> None:
     many = report(*(result(status, control=f"NET-{i:02}") for i, status in enumerate(Status)))
     suite = ElementTree.fromstring(machine.as_junit(many)).find("testsuite")  # noqa: S314 - our own text
     assert suite is not None
@@ -167,7 +168,7 @@ def test_junit_counts_what_was_not_measured_as_errors():
     assert counts == ["8", "1", "2", "4"]
 
 
-def test_the_summary_always_tells_the_counts_and_colours_only_a_terminal():
+def test_the_summary_always_tells_the_counts_and_colours_only_a_terminal() -> None:
     text = shown(report(result(Status.FAIL, "3000 is open"), result(Status.INCONCLUSIVE), reached=True))
     for part in ("fail 1", "inconclusive 1", "pass 0", "3000 is open", "play --tags NET-01", "NET-02", "exit status 2"):
         assert part in text
@@ -175,7 +176,7 @@ def test_the_summary_always_tells_the_counts_and_colours_only_a_terminal():
     assert "\x1b[" in shown(report(result(Status.FAIL)), force_terminal=True)
 
 
-def test_the_summary_tells_when_each_host_was_measured():
+def test_the_summary_tells_when_each_host_was_measured() -> None:
     rows = (
         HostRow("alpha", "tier1_x", True, "", "2025-12-31T23:00:00Z"),
         HostRow("beta", "tier1_x", True, "", "2026-01-01T01:00:00Z"),
@@ -191,7 +192,7 @@ def test_the_summary_tells_when_each_host_was_measured():
     assert [host["measured"] for host in hosts] == ["2025-12-31T23:00:00Z", "2026-01-01T01:00:00Z", None]
 
 
-def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path):
+def test_a_report_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ClawkeepError, match="cannot be written"):
         files.write(report(result(Status.PASS)), {}, tmp_path / "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.engine.conftest import Checkout, Observe
 
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.verdict import Status
@@ -30,7 +31,9 @@ LOOKS = 'evidence.inside.fact("ports")'
         ("{}['x']", Status.ERROR, "broke: KeyError"),
     ],
 )
-def test_each_ending_of_a_test_has_its_status(checkout, observe, body, status, message):
+def test_each_ending_of_a_test_has_its_status(
+    checkout: Checkout, observe: Observe, body: str, status: Status, message: str
+) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", f"def test_it(evidence):\n    {body}\n")
     report = evaluate([observe()], checkout=checkout.repo)
@@ -50,7 +53,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("worse", "better"), [(a, b) for i, a in enumerate(ENDINGS) for b in list(ENDINGS)[i:]])
-def test_the_worst_test_decides_a_control(checkout, observe, worse, better):
+def test_the_worst_test_decides_a_control(checkout: Checkout, observe: Observe, worse: str, better: str) -> None:
     checkout.page("NET-01")
     checkout.test(
         "NET-01", f"def test_a(evidence):\n    {ENDINGS[better]}\ndef test_b(evidence):\n    {ENDINGS[worse]}\n"
@@ -64,13 +67,13 @@ def outcome(status: Status, *sentences: str, test: str = "test_it", seen: tuple[
 
 
 @pytest.mark.parametrize("blind", [0, 1, 2])
-def test_one_pass_that_looked_at_nothing_spoils_the_others(blind):
+def test_one_pass_that_looked_at_nothing_spoils_the_others(blind: int) -> None:
     outcomes = [outcome(Status.PASS, seen=() if number == blind else ("ss",)) for number in range(3)]
     assert decide(outcomes)[:2] == (Status.INCONCLUSIVE, "a test passed without evidence of this host")
     assert decide([one for one in outcomes if one.citations])[:2] == (Status.PASS, "")
 
 
-def test_the_worst_says_why_and_everybodys_complaints_are_kept():
+def test_the_worst_says_why_and_everybodys_complaints_are_kept() -> None:
     status, message, evidence = decide(
         [
             outcome(Status.PASS, "it rests on a guard", test="test_a", seen=("nft",)),
@@ -90,12 +93,12 @@ def test_the_worst_says_why_and_everybodys_complaints_are_kept():
     ]
 
 
-def test_no_more_is_cited_than_a_person_reads():
+def test_no_more_is_cited_than_a_person_reads() -> None:
     seen = tuple(f"command {number}" for number in range(SHOWN_EXCERPTS + 1))
     assert [one.source for one in decide([outcome(Status.PASS, seen=seen)])[2]] == list(seen[:-1])
 
 
-def test_a_subject_that_cannot_be_read_is_inconclusive(checkout, observe):
+def test_a_subject_that_cannot_be_read_is_inconclusive(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.test(
         "NET-01",
@@ -112,7 +115,7 @@ def test_a_subject_that_cannot_be_read_is_inconclusive(checkout, observe):
     assert report.exit_status is Exit.UNMEASURED
 
 
-def test_a_host_is_bound_by_its_tier_and_those_below(checkout, observe):
+def test_a_host_is_bound_by_its_tier_and_those_below(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01", tier=1)
     checkout.page("NET-10", tier=3)
     for control in ("NET-01", "NET-10"):
@@ -128,7 +131,7 @@ def test_a_host_is_bound_by_its_tier_and_those_below(checkout, observe):
     assert report.exit_status is Exit.GREEN
 
 
-def test_an_unreached_host_passes_nothing(checkout, observe):
+def test_an_unreached_host_passes_nothing(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.test("NET-01", f"def test_it(evidence):\n    {LOOKS}\n")
     report = evaluate([observe("up"), observe("down", message="ssh says no")], checkout=checkout.repo)
@@ -137,7 +140,7 @@ def test_an_unreached_host_passes_nothing(checkout, observe):
     assert report.exit_status is Exit.UNMEASURED
 
 
-def test_a_control_without_a_test_is_inconclusive(checkout, observe):
+def test_a_control_without_a_test_is_inconclusive(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.page("INV-05", status="manual")
     checkout.page("AGT-07", status="planned")
@@ -146,7 +149,9 @@ def test_a_control_without_a_test_is_inconclusive(checkout, observe):
     assert report.planned == ("AGT-07",)
 
 
-def test_a_module_that_cannot_be_imported_is_an_error_of_its_control_alone(checkout, observe):
+def test_a_module_that_cannot_be_imported_is_an_error_of_its_control_alone(
+    checkout: Checkout, observe: Observe
+) -> None:
     checkout.page("NET-01")
     checkout.page("NET-02")
     checkout.test("NET-01", "import nothing_of_that_name\n")
@@ -157,7 +162,7 @@ def test_a_module_that_cannot_be_imported_is_an_error_of_its_control_alone(check
     assert second.status is Status.PASS
 
 
-def test_inside_only_leaves_out_and_says_so(checkout, observe):
+def test_inside_only_leaves_out_and_says_so(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.page("NET-02")
     checkout.test("NET-01", f"def test_it(evidence):\n    {LOOKS}\n", mark='@pytest.mark.vantage("outside")\n')
@@ -168,7 +173,9 @@ def test_inside_only_leaves_out_and_says_so(checkout, observe):
 
 
 @pytest.mark.parametrize("selection", [Selection(turns=False), Selection(inside_only=True)])
-def test_what_needs_a_turn_of_the_agents_is_left_out_where_none_is_asked_for(checkout, observe, selection):
+def test_what_needs_a_turn_of_the_agents_is_left_out_where_none_is_asked_for(
+    checkout: Checkout, observe: Observe, selection: Selection
+) -> None:
     checkout.page("LOG-01")
     checkout.page("NET-02")
     checkout.test("LOG-01", f"def test_it(evidence):\n    {LOOKS}\n", mark='@pytest.mark.vantage("model")\n')
@@ -178,7 +185,7 @@ def test_what_needs_a_turn_of_the_agents_is_left_out_where_none_is_asked_for(che
     assert evaluate([observe()], checkout=checkout.repo).left_out == ()
 
 
-def test_selected_controls_alone_are_judged(checkout, observe):
+def test_selected_controls_alone_are_judged(checkout: Checkout, observe: Observe) -> None:
     for control in ("NET-01", "NET-02"):
         checkout.page(control)
         checkout.test(control, f"def test_it(evidence):\n    {LOOKS}\n")
@@ -188,7 +195,7 @@ def test_selected_controls_alone_are_judged(checkout, observe):
         evaluate([observe()], Selection(("NET-77",)), checkout=checkout.repo)
 
 
-def test_no_host_is_no_report(checkout):
+def test_no_host_is_no_report(checkout: Checkout) -> None:
     checkout.page("NET-01")
     with pytest.raises(ClawkeepError, match="no host"):
         evaluate([], checkout=checkout.repo)

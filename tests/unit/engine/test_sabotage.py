@@ -6,15 +6,19 @@ import copy
 import itertools
 import random
 import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jsonpatch
 import pytest
+from tests.unit.engine.conftest import Checkout, Observe
 
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.register.register import Control, Proof, Severity
 from clawkeep.sabotage import world
 from clawkeep.sabotage.campaign import representative
-from clawkeep.sabotage.difference import difference
+from clawkeep.sabotage.difference import Operation, difference
 from clawkeep.sabotage.minimise import minimise, shrink
 from clawkeep.sabotage.record import smallest
 from clawkeep.verify.evaluate import evaluate
@@ -31,8 +35,8 @@ red: [NET-01, NET-02]
 
 
 @pytest.fixture
-def declare(tmp_path):
-    def write(text: str, name: str = "NET-01-open"):
+def declare(tmp_path: Path) -> Callable[..., Path]:
+    def write(text: str, name: str = "NET-01-open") -> Path:
         path = tmp_path / f"{name}.yml"
         path.write_text(text)
         return path
@@ -40,7 +44,7 @@ def declare(tmp_path):
     return write
 
 
-def test_a_sabotage_is_read(declare):
+def test_a_sabotage_is_read(declare: Callable[..., Path]) -> None:
     sabotage = world.read(declare(GOOD))
     assert (sabotage.stem, sabotage.control, sabotage.kind) == ("NET-01-open", "NET-01", "crude")
     assert (sabotage.do, sabotage.awaiting) == ("nc -l 80 &", "ss | grep 80")
@@ -61,7 +65,7 @@ def test_a_sabotage_is_read(declare):
         ("kind: crude", "kind: crude\nconstructed: true", "give `do` or `here`, or say `constructed: true`"),
     ],
 )
-def test_a_wrong_sabotage_is_one_sentence(declare, old, new, sentence):
+def test_a_wrong_sabotage_is_one_sentence(declare: Callable[..., Path], old: str, new: str, sentence: str) -> None:
     path = declare(GOOD.replace(old, new))
     with pytest.raises(ClawkeepError) as raised:
         world.read(path)
@@ -69,7 +73,7 @@ def test_a_wrong_sabotage_is_one_sentence(declare, old, new, sentence):
     assert sentence in str(raised.value)
 
 
-def test_a_patch_that_is_missing_or_broken_is_named(declare):
+def test_a_patch_that_is_missing_or_broken_is_named(declare: Callable[..., Path]) -> None:
     sabotage = world.read(declare(GOOD))
     with pytest.raises(ClawkeepError, match=r"NET-01-open.patch.json is missing: .*--record"):
         world.read_patch(sabotage)
@@ -78,12 +82,14 @@ def test_a_patch_that_is_missing_or_broken_is_named(declare):
         world.read_patch(sabotage)
 
 
-def test_a_patch_that_does_not_fit_is_named(observe):
+def test_a_patch_that_does_not_fit_is_named(observe: Observe) -> None:
     with pytest.raises(ClawkeepError, match="x does not fit the good evidence"):
         world.broken(observe(), "w", [{"op": "remove", "path": "/inside/facts/none"}], "x")
 
 
-def test_what_differs_from_the_promise_is_told(checkout, observe, declare):
+def test_what_differs_from_the_promise_is_told(
+    checkout: Checkout, observe: Observe, declare: Callable[..., Path]
+) -> None:
     for control in ("NET-01", "NET-02", "NET-03", "NET-04"):
         checkout.page(control)
         fact = control.lower()
@@ -99,7 +105,7 @@ def test_what_differs_from_the_promise_is_told(checkout, observe, declare):
     assert lost.startswith("NET-04 was not measured")
 
 
-def test_one_of_each_area_is_representative(declare):
+def test_one_of_each_area_is_representative(declare: Callable[..., Path]) -> None:
     texts = {
         "NET-01-a": GOOD,
         "NET-01-b": GOOD.replace("crude", "subtle"),
@@ -111,8 +117,8 @@ def test_one_of_each_area_is_representative(declare):
     assert [s.stem for s in representative(sabotages)] == ["CTR-01-a", "NET-01-b"]
 
 
-def test_a_sabotage_is_of_its_tier_or_the_lowest_that_its_control_binds(declare):
-    def control(name, tier, proof=Proof.AUTOMATED):
+def test_a_sabotage_is_of_its_tier_or_the_lowest_that_its_control_binds(declare: Callable[..., Path]) -> None:
+    def control(name: str, tier: int, proof: Proof = Proof.AUTOMATED) -> Control:
         return Control(name, name, tier, Severity.HIGH, proof, waivable=True, remedy="x")
 
     controls = {c.id: c for c in (control("NET-01", 1), control("VPN-01", 2), control("LOG-01", 1, Proof.PLANNED))}
@@ -133,7 +139,7 @@ def _document(source: random.Random, depth: int = 3) -> object:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_any_part_of_a_difference_applies_and_the_whole_is_exact(seed):
+def test_any_part_of_a_difference_applies_and_the_whole_is_exact(seed: int) -> None:
     source = random.Random(seed)  # noqa: S311 - not for secrets
     before, after = {"x": _document(source)}, {"x": _document(source)}
     patch = difference(before, after)
@@ -145,7 +151,7 @@ def test_any_part_of_a_difference_applies_and_the_whole_is_exact(seed):
     jsonpatch.apply_patch(before, [operation for operation in patch if source.random() < 0.5])
 
 
-def test_lines_are_aligned_so_that_an_insertion_is_one_operation():
+def test_lines_are_aligned_so_that_an_insertion_is_one_operation() -> None:
     before = [f"line {i}" for i in range(100)]
     after = [*before[:40], "new", *before[40:60], *before[61:]]
     patch = difference({"lines": before}, {"lines": after})
@@ -153,10 +159,10 @@ def test_lines_are_aligned_so_that_an_insertion_is_one_operation():
 
 
 @pytest.mark.parametrize("needed", [set(), {3}, {0, 49}, {7, 8, 30}, set(range(50))])
-def test_what_matters_remains_and_nothing_else(needed):
+def test_what_matters_remains_and_nothing_else(needed: set[int]) -> None:
     asked = []
 
-    def judge(candidates):
+    def judge(candidates: Sequence[Sequence[int]]) -> list[bool]:
         asked.append(len(candidates))
         return [needed <= set(candidate) for candidate in candidates]
 
@@ -164,16 +170,23 @@ def test_what_matters_remains_and_nothing_else(needed):
     assert len(asked) <= 4
 
 
-def test_units_that_stand_in_for_one_another_are_thinned_to_one():
+def test_units_that_stand_in_for_one_another_are_thinned_to_one() -> None:
     assert len(shrink(list(range(9)), lambda many: [any(u % 2 for u in kept) for kept in many])) == 1
 
 
-def test_a_long_value_is_cut_to_what_matters():
-    value = {"name": "web", "ports": [{"port": p, "text": "x" * 100} for p in range(30)], "labels": {"a": "y" * 2000}}
-    patch = [{"op": "add", "path": "/c/0", "value": value}, {"op": "replace", "path": "/time", "value": 2}]
+def test_a_long_value_is_cut_to_what_matters() -> None:
+    value: dict[str, Any] = {
+        "name": "web",
+        "ports": [{"port": p, "text": "x" * 100} for p in range(30)],
+        "labels": {"a": "y" * 2000},
+    }
+    patch: list[Operation] = [
+        {"op": "add", "path": "/c/0", "value": value},
+        {"op": "replace", "path": "/time", "value": 2},
+    ]
 
-    def judge(candidates):
-        def matters(candidate):
+    def judge(candidates: Sequence[list[Operation]]) -> list[bool]:
+        def matters(candidate: list[Operation]) -> bool:
             world = jsonpatch.apply_patch({"c": [], "time": 1}, candidate)
             return any(port.get("port") == 7 for c in world["c"] for port in c.get("ports", []))
 
@@ -184,7 +197,7 @@ def test_a_long_value_is_cut_to_what_matters():
     ]
 
 
-def test_a_recorded_world_is_judged_as_it_was_seen(checkout, observe):
+def test_a_recorded_world_is_judged_as_it_was_seen(checkout: Checkout, observe: Observe) -> None:
     checkout.page("NET-01")
     checkout.page("NET-02")
     for control, fact in (("NET-01", "open"), ("NET-02", "quiet")):

@@ -74,12 +74,12 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 GOOD = 'import json, sys\nprint(json.dumps({"schema": 1, "identity": {"uid": 0}, "said": sys.stdin.read()}))'
 
 
-def test_the_package_runs_from_memory_and_gets_its_parameters(package):
+def test_the_package_runs_from_memory_and_gets_its_parameters(package: Callable[[str], None]) -> None:
     package(GOOD)
     assert way().collect({"a": "ü"})["said"] == '{"a": "\\u00fc"}'
 
 
-def test_the_shipped_collector_is_a_runnable_package():
+def test_the_shipped_collector_is_a_runnable_package() -> None:
     names = zipfile.ZipFile(io.BytesIO(transport.collector())).namelist()
     package = "clawkeep/collector/"
     assert {f"{package}__init__.py", f"{package}__main__.py", f"{package}recorder.py"} <= set(names)
@@ -132,13 +132,17 @@ def test_a_module_of_a_package_brings_its_package(tmp_path: Path, monkeypatch: p
     ]
 
 
-def test_a_greeting_of_the_login_shell_is_dropped(stub, package):
+def test_a_greeting_of_the_login_shell_is_dropped(
+    stub: Callable[[str, str], Path], package: Callable[[str], None]
+) -> None:
     package(GOOD)
     stub("ssh", f"echo 'Welcome to alpha'; echo '{{}}'; {FAR_END}")
     assert way().collect({})["schema"] == 1
 
 
-def test_one_connection_serves_the_whole_collection(stub, package, tmp_path):
+def test_one_connection_serves_the_whole_collection(
+    stub: Callable[[str, str], Path], package: Callable[[str], None], tmp_path: Path
+) -> None:
     package(GOOD)
     stub("ssh", f"echo once >> {tmp_path}/connections; {FAR_END}")
     way().collect({})
@@ -154,7 +158,7 @@ def test_one_connection_serves_the_whole_collection(stub, package, tmp_path):
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "another ssh host key"),
     ],
 )
-def test_ssh_that_does_not_connect(stub, said, sentence):
+def test_ssh_that_does_not_connect(stub: Callable[[str, str], Path], said: str, sentence: str) -> None:
     stub("ssh", f"echo '{said}' >&2; exit 255")
     assert sentence in trouble(way())
 
@@ -167,12 +171,12 @@ def test_ssh_that_does_not_connect(stub, said, sentence):
         ("sudo: python3: command not found", "has no python3"),
     ],
 )
-def test_sudo_that_refuses(stub, said, sentence):
+def test_sudo_that_refuses(stub: Callable[[str, str], Path], said: str, sentence: str) -> None:
     stub("sudo", f"echo '{said}' >&2; exit 1")
     assert sentence in trouble(way(become=True))
 
 
-def test_a_host_without_python(stub):
+def test_a_host_without_python(stub: Callable[[str, str], Path]) -> None:
     stub("timeout", "echo \"timeout: failed to run command 'python3': No such file or directory\" >&2; exit 127")
     assert "has no python3" in trouble(way())
 
@@ -190,7 +194,9 @@ echo 'sudo: no password was provided' >&2; exit 1
 """
 
 
-def test_the_sudo_password_goes_over_standard_input_alone(stub, package, tmp_path):
+def test_the_sudo_password_goes_over_standard_input_alone(
+    stub: Callable[[str, str], Path], package: Callable[[str], None], tmp_path: Path
+) -> None:
     package(GOOD)
     stub("sudo", SUDO_THAT_ASKS.format(log=tmp_path))
     connection = way(sudo="right")
@@ -200,26 +206,32 @@ def test_the_sudo_password_goes_over_standard_input_alone(stub, package, tmp_pat
     assert "right" not in repr(connection)
 
 
-def test_a_wrong_sudo_password_is_tried_once(stub, package, tmp_path):
+def test_a_wrong_sudo_password_is_tried_once(
+    stub: Callable[[str, str], Path], package: Callable[[str], None], tmp_path: Path
+) -> None:
     package(GOOD)
     stub("sudo", SUDO_THAT_ASKS.format(log=tmp_path))
     assert "refuses the sudo password" in trouble(way(sudo="wrong"))
     assert (tmp_path / "tries").read_text() == "1\n"
 
 
-def test_a_password_that_sudo_did_not_ask_for_harms_nothing(stub, package):
+def test_a_password_that_sudo_did_not_ask_for_harms_nothing(
+    stub: Callable[[str, str], Path], package: Callable[[str], None]
+) -> None:
     package(GOOD)
     stub("sudo", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
     assert way(sudo="idle").collect({})["said"] == "{}"
 
 
-def test_output_without_end_is_cut_off(package, monkeypatch):
+def test_output_without_end_is_cut_off(package: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "OUTPUT_CAP", 1024 * 1024)
     package("import sys\nwhile True:\n    sys.stdout.write('x' * 65536)")
     assert "sent more than 1 MB" in trouble(way())
 
 
-def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_path):
+def test_a_host_that_hangs_before_it_starts_is_given_up(
+    stub: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(transport, "CONNECT_LIMIT", 1.5)
     stub("ssh", f"sleep 60 & echo $! > {tmp_path}/child; wait")
     assert "did not answer within 2 s" in trouble(way(), limit=0.5)
@@ -234,7 +246,7 @@ def test_a_host_that_hangs_before_it_starts_is_given_up(stub, monkeypatch, tmp_p
     assert not runs()
 
 
-def test_a_collection_that_hangs_is_ended_on_the_host(package):
+def test_a_collection_that_hangs_is_ended_on_the_host(package: Callable[[str], None]) -> None:
     package("import time\ntime.sleep(60)")
     assert "did not finish within 2 s" in trouble(way(), limit=2)
 
@@ -252,12 +264,12 @@ def test_a_collection_that_hangs_is_ended_on_the_host(package):
         ("raise ValueError('strange')", "ValueError: strange"),
     ],
 )
-def test_a_collection_that_gives_no_document(package, body, sentence):
+def test_a_collection_that_gives_no_document(package: Callable[[str], None], body: str, sentence: str) -> None:
     package(body)
     assert sentence in trouble(way())
 
 
-def test_a_further_command_is_asked_as_root_and_bounded(stub):
+def test_a_further_command_is_asked_as_root_and_bounded(stub: Callable[[str, str], Path]) -> None:
     stub("sudo", 'echo noise; while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
     assert way(become=True).ask(["printf", "%s\n", "it's $HOME"]) == "it's $HOME\n"
     assert way(sudo="idle").ask(["cat"]) == ""
@@ -267,7 +279,7 @@ def test_a_further_command_is_asked_as_root_and_bounded(stub):
         way().ask(["sleep", "60"], limit=1)
 
 
-def test_no_ssh_here(monkeypatch, tmp_path):
+def test_no_ssh_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TransportError, match="ssh cannot be run here"):
         way().collect({})

@@ -19,6 +19,7 @@ from clawkeep.register import tiers
 from clawkeep.site.inventory import Host, Site
 
 STARTED = "2026-01-02T03:04:05Z"
+MakePath = Callable[..., Path]
 TIER = tiers.parse("tier1_x", {"tier": {"name": "x", "rank": 1}}, "a test")
 
 
@@ -37,7 +38,7 @@ def _no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def keygen(tmp_path: Path) -> Callable[..., Path]:
+def keygen(tmp_path: Path) -> MakePath:
     """A new ssh key's file."""
 
     def make(name: str = "ada", *, encrypted: bool = False) -> Path:
@@ -64,12 +65,12 @@ def keygen(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def key(keygen: Callable[..., Path]) -> Key:
+def key(keygen: MakePath) -> Key:
     return signature.ready(keygen())
 
 
 @pytest.fixture
-def allow(tmp_path: Path) -> Callable[..., Path]:
+def allow(tmp_path: Path) -> MakePath:
     """An allowed signers file with one line for a key's file."""
 
     def write(key: Path, who: str = "ada@example.org", options: str = "") -> Path:
@@ -81,7 +82,7 @@ def allow(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[..., Path]:
+def save(tmp_path: Path) -> MakePath:
     """A new bundle of the hosts alpha, beta and gamma; delta was not reached."""
 
     def make(key: Key | None = None, **facts: Any) -> Path:
@@ -94,7 +95,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def bundle(save: Callable[..., Path]) -> Path:
+def bundle(save: MakePath) -> Path:
     return save()
 
 

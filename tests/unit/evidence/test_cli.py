@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import shutil
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.unit.conftest import CommandLine
 
 from clawkeep.base import repo
 from clawkeep.cli import app
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
+from clawkeep.evidence.bundle.signature import Key
 from clawkeep.evidence.document import digest
+from clawkeep.evidence.observation import Observation
 from clawkeep.register import tiers
 from clawkeep.site.inventory import Inventory
 
-from .conftest import STARTED, observed
+from .conftest import STARTED, MakePath, observed
 
 CHECKOUT = repo.find(Path(__file__))
 RECORDED = CHECKOUT.recorded / "tier1_personal"
 
 
-def test_an_intact_bundle_is_0_and_told_to_be_unsigned(clawkeep, bundle):
+def test_an_intact_bundle_is_0_and_told_to_be_unsigned(clawkeep: CommandLine, bundle: Path) -> None:
     ended, out, err = clawkeep("evidence", "verify", bundle)
     assert (ended, err) == (0, "")
     assert "4 hosts of the site a site, measured from 2026-01-02T03:04:05Z on" in out
@@ -32,7 +37,9 @@ def test_an_intact_bundle_is_0_and_told_to_be_unsigned(clawkeep, bundle):
     assert "unsigned: nothing shows who recorded it (exit status 0)" in out
 
 
-def test_a_signed_bundle_is_0_and_told_by_whom(clawkeep, save, key, allow):
+def test_a_signed_bundle_is_0_and_told_by_whom(
+    clawkeep: CommandLine, save: MakePath, key: Key, allow: MakePath
+) -> None:
     folder = save(key)
     ended, out, _ = clawkeep("evidence", "verify", folder)
     assert ended == 0
@@ -47,7 +54,7 @@ def test_a_signed_bundle_is_0_and_told_by_whom(clawkeep, save, key, allow):
     assert "does not allow as bob" in out
 
 
-def test_tampering_is_1_and_every_file_is_named(clawkeep, save, key):
+def test_tampering_is_1_and_every_file_is_named(clawkeep: CommandLine, save: MakePath, key: Key) -> None:
     folder = save(key)
     for name in ("alpha.json", "gamma.json"):
         with (folder / "hosts" / name).open("ab") as file:
@@ -62,7 +69,7 @@ def test_tampering_is_1_and_every_file_is_named(clawkeep, save, key):
     assert "not as it was recorded (exit status 1)" in out
 
 
-def test_a_crowd_of_findings_is_counted(clawkeep, tmp_path):
+def test_a_crowd_of_findings_is_counted(clawkeep: CommandLine, tmp_path: Path) -> None:
     store.save(tmp_path / "many", [observed(f"h{n}") for n in range(70)], STARTED)
     shutil.rmtree(tmp_path / "many" / "hosts")
     ended, out, _ = clawkeep("evidence", "verify", tmp_path / "many")
@@ -71,7 +78,9 @@ def test_a_crowd_of_findings_is_counted(clawkeep, tmp_path):
     assert "and 20 more" in out
 
 
-def test_a_signature_that_is_asked_for_and_not_there_is_2(clawkeep, bundle, key, allow):
+def test_a_signature_that_is_asked_for_and_not_there_is_2(
+    clawkeep: CommandLine, bundle: Path, key: Key, allow: MakePath
+) -> None:
     ended, _, err = clawkeep("evidence", "verify", bundle, "--allowed-signers", allow(key.file))
     assert ended == 2
     assert err == "clawkeep: the bundle is not signed, and a signature of an allowed signer is asked for\n"
@@ -90,21 +99,25 @@ def test_a_signature_that_is_asked_for_and_not_there_is_2(clawkeep, bundle, key,
         (("BUNDLE", "--report", __file__), "is no report.json of Clawkeep"),
     ],
 )
-def test_what_cannot_be_told_is_2_and_one_sentence(clawkeep, bundle, arguments, sentence):
+def test_what_cannot_be_told_is_2_and_one_sentence(
+    clawkeep: CommandLine, bundle: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
     ended, _, err = clawkeep("evidence", "verify", *(bundle if a == "BUNDLE" else a for a in arguments))
     assert ended == 2
     assert sentence in err
     assert err.count("\n") == 1
 
 
-def test_a_later_schema_is_2(clawkeep, bundle, edit):
+def test_a_later_schema_is_2(clawkeep: CommandLine, bundle: Path, edit: Callable[..., None]) -> None:
     edit(bundle, lambda m: m.update(schema=3))
     ended, _, err = clawkeep("evidence", "verify", bundle)
     assert ended == 2
     assert "was written by a later Clawkeep: update this one" in err
 
 
-def test_without_openssh_an_unsigned_bundle_is_proved_and_a_signed_one_not(clawkeep, save, key, tmp_path, monkeypatch):
+def test_without_openssh_an_unsigned_bundle_is_proved_and_a_signed_one_not(
+    clawkeep: CommandLine, save: MakePath, key: Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     signed, unsigned = save(key), save()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert clawkeep("evidence", "verify", unsigned)[0] == 0
@@ -113,13 +126,13 @@ def test_without_openssh_an_unsigned_bundle_is_proved_and_a_signed_one_not(clawk
     assert "ssh-keygen is not installed" in err
 
 
-def test_the_bundle_of_the_repo_is_proved(clawkeep):
+def test_the_bundle_of_the_repo_is_proved(clawkeep: CommandLine) -> None:
     ended, out, _ = clawkeep("evidence", "verify", RECORDED)
     assert ended == 0
     assert "1 host of the site lab" in out
 
 
-def test_a_bundle_is_shown(clawkeep, save, key):
+def test_a_bundle_is_shown(clawkeep: CommandLine, save: MakePath, key: Key) -> None:
     ended, out, _ = clawkeep("evidence", "show", save(key))
     assert ended == 0
     assert f"signature: {key.fingerprint}" in out
@@ -131,7 +144,9 @@ def test_a_bundle_is_shown(clawkeep, save, key):
     assert "nothing is proved by this list" in out
 
 
-def test_a_bundle_that_was_tampered_with_is_shown_as_such(clawkeep, bundle, edit):
+def test_a_bundle_that_was_tampered_with_is_shown_as_such(
+    clawkeep: CommandLine, bundle: Path, edit: Callable[..., None]
+) -> None:
     edit(bundle, lambda m: m["hosts"].pop(1))
     ended, out, _ = clawkeep("evidence", "show", bundle)
     assert ended == 0
@@ -141,7 +156,7 @@ def test_a_bundle_that_was_tampered_with_is_shown_as_such(clawkeep, bundle, edit
 HOSTILE = "x\x1b[2J\x1b]0;owned\x07\u202egnp\u200d\u2028 [bold]red[/bold]\r\n2"
 
 
-def test_hostile_names_move_no_cursor(clawkeep, tmp_path):
+def test_hostile_names_move_no_cursor(clawkeep: CommandLine, tmp_path: Path) -> None:
     folder = tmp_path / "hostile"
     store.save(folder, [observed(HOSTILE), observed(HOSTILE + "2", message=HOSTILE)], STARTED)
     (folder / "hosts" / "\x1b[2Jnote").touch()
@@ -156,35 +171,37 @@ def test_hostile_names_move_no_cursor(clawkeep, tmp_path):
 
 
 @pytest.fixture
-def recorded():
+def recorded() -> list[Observation]:
     return store.load(RECORDED, tiers.load(CHECKOUT.tiers))
 
 
 @pytest.fixture
-def live(monkeypatch, recorded, tmp_path):
+def live(monkeypatch: pytest.MonkeyPatch, recorded: list[Observation], tmp_path: Path) -> tuple[object, ...]:
     """`verify` on an inventory whose one host answers as the recorded one did; gives its arguments."""
     known = Inventory(Path("production"), tuple(o.host for o in recorded), recorded[0].site, {})
-    monkeypatch.setattr(app.inventory, "load", lambda *_, **__: known)
+    monkeypatch.setattr("clawkeep.site.inventory.load", lambda *_, **__: known)
     monkeypatch.setattr(app, "observe", lambda *_, **__: recorded)
     return ("verify", "-i", "production", "--control", "NET-04", "--report", tmp_path / "r", "--save-evidence")
 
 
 @pytest.fixture
-def unreachable(monkeypatch):
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """No host may be contacted."""
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a host was contacted")
 
-    monkeypatch.setattr(app.inventory, "load", never)
+    monkeypatch.setattr("clawkeep.site.inventory.load", never)
     monkeypatch.setattr(app, "observe", never)
 
 
-def report(tmp_path):
+def report(tmp_path: Path) -> Any:
     return json.loads((tmp_path / "r" / "report.json").read_text())
 
 
-def test_a_live_run_is_kept_signed_and_its_report_rests_on_it(clawkeep, live, tmp_path, key, allow):
+def test_a_live_run_is_kept_signed_and_its_report_rests_on_it(
+    clawkeep: CommandLine, live: tuple[object, ...], tmp_path: Path, key: Key, allow: MakePath
+) -> None:
     kept = tmp_path / "kept"
     ended, out, _ = clawkeep(*live, kept, "--sign-key", key.file)
     assert ended == 0
@@ -205,7 +222,9 @@ def test_a_live_run_is_kept_signed_and_its_report_rests_on_it(clawkeep, live, tm
     assert clawkeep("evidence", "verify", kept, *arguments)[0] == 0
 
 
-def test_a_report_of_another_run_is_1(clawkeep, live, tmp_path, recorded):
+def test_a_report_of_another_run_is_1(
+    clawkeep: CommandLine, live: tuple[object, ...], tmp_path: Path, recorded: list[Observation]
+) -> None:
     assert clawkeep(*live, tmp_path / "one")[0] == 0
     store.save(tmp_path / "two", recorded, STARTED)
     ended, out, _ = clawkeep("evidence", "verify", tmp_path / "two", "--report", tmp_path / "r" / "report.json")
@@ -213,22 +232,29 @@ def test_a_report_of_another_run_is_1(clawkeep, live, tmp_path, recorded):
     assert "rests on the bundle sha256:" in out
 
 
-def test_an_unsigned_run_says_so(clawkeep, live, tmp_path):
+def test_an_unsigned_run_says_so(clawkeep: CommandLine, live: tuple[object, ...], tmp_path: Path) -> None:
     ended, out, _ = clawkeep(*live, tmp_path / "kept")
     assert ended == 0
     assert "unsigned: nothing shows who recorded it" in out
     assert report(tmp_path)["bundle"]["key"] is None
 
 
-def test_a_run_that_keeps_nothing_names_no_bundle(clawkeep, live, tmp_path):
+def test_a_run_that_keeps_nothing_names_no_bundle(
+    clawkeep: CommandLine, live: tuple[object, ...], tmp_path: Path
+) -> None:
     assert clawkeep(*live[:-1])[0] == 0
     assert report(tmp_path)["bundle"] is None
 
 
 def test_a_key_that_fails_after_the_hosts_were_measured_is_2_and_nothing_is_lost(
-    clawkeep, live, tmp_path, key, monkeypatch, recorded
-):
-    def gone(*_, **__):
+    clawkeep: CommandLine,
+    live: tuple[object, ...],
+    tmp_path: Path,
+    key: Key,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[Observation],
+) -> None:
+    def gone(*_: object, **__: object) -> list[Observation]:
         key.file.unlink()
         return recorded
 
@@ -242,9 +268,13 @@ def test_a_key_that_fails_after_the_hosts_were_measured_is_2_and_nothing_is_lost
 
 
 def test_a_folder_that_fails_after_the_hosts_were_measured_is_2_and_the_report_is_there(
-    clawkeep, live, tmp_path, monkeypatch, recorded
-):
-    def meanwhile(*_, **__):
+    clawkeep: CommandLine,
+    live: tuple[object, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[Observation],
+) -> None:
+    def meanwhile(*_: object, **__: object) -> list[Observation]:
         (tmp_path / "kept").write_text("")
         return recorded
 
@@ -271,8 +301,14 @@ def test_a_folder_that_fails_after_the_hosts_were_measured_is_2_and_the_report_i
     ],
 )
 def test_a_mistake_is_told_before_a_host_is_contacted(
-    clawkeep, keygen, bundle, tmp_path, monkeypatch, arguments, sentence
-):
+    clawkeep: CommandLine,
+    keygen: MakePath,
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
     monkeypatch.chdir(tmp_path)
     places = {"BUNDLE": bundle, "ENCRYPTED": keygen("locked", encrypted=True), "OPEN": keygen("open")}
     places["OPEN"].chmod(0o640)
@@ -284,7 +320,14 @@ def test_a_mistake_is_told_before_a_host_is_contacted(
 
 
 @pytest.mark.usefixtures("unreachable")
-def test_a_replay_wants_the_signature_that_was_asked_for(clawkeep, recorded, tmp_path, key, keygen, allow):
+def test_a_replay_wants_the_signature_that_was_asked_for(
+    clawkeep: CommandLine,
+    recorded: list[Observation],
+    tmp_path: Path,
+    key: Key,
+    keygen: MakePath,
+    allow: MakePath,
+) -> None:
     store.save(tmp_path / "signed", recorded, STARTED, key)
     store.save(tmp_path / "unsigned", recorded, STARTED)
     replay = ("verify", "--control", "NET-04", "--report", tmp_path / "r", "--evidence")
@@ -307,7 +350,7 @@ def test_a_replay_wants_the_signature_that_was_asked_for(clawkeep, recorded, tmp
 
 
 @pytest.mark.usefixtures("unreachable")
-def test_a_replay_of_tampered_evidence_is_2(clawkeep, recorded, tmp_path):
+def test_a_replay_of_tampered_evidence_is_2(clawkeep: CommandLine, recorded: list[Observation], tmp_path: Path) -> None:
     store.save(tmp_path / "kept", recorded, STARTED)
     (tmp_path / "kept" / "hosts" / "note").touch()
     ended, out, err = clawkeep("verify", "--control", "NET-04", "--evidence", tmp_path / "kept")
@@ -315,7 +358,7 @@ def test_a_replay_of_tampered_evidence_is_2(clawkeep, recorded, tmp_path):
     assert "hosts/note is no part of the bundle" in err
 
 
-def test_help_tells_the_exit_statuses(clawkeep):
+def test_help_tells_the_exit_statuses(clawkeep: CommandLine) -> None:
     out = " ".join(clawkeep("evidence", "verify", "--help")[1].split())
     for words in ("0 it is as it was recorded", "1 it was changed", "2 it cannot be told"):
         assert words in out

@@ -65,11 +65,11 @@ FILES = sorted([*CHECKOUT.recorded.rglob("*.json"), *CHECKOUT.sabotages.rglob("*
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: CHECKOUT.shown(path))
-def test_no_credential_is_kept_in_the_repo(path):
+def test_no_credential_is_kept_in_the_repo(path: Path) -> None:
     assert credentials(json.loads(path.read_bytes())) == []
 
 
-def test_there_is_recorded_evidence_to_look_at():
+def test_there_is_recorded_evidence_to_look_at() -> None:
     assert any(path.parent.name == "hosts" for path in FILES)
 
 
@@ -98,7 +98,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS.keys())
-def test_a_credential_is_seen_by_the_scan_and_gone_after_redaction(text):
+def test_a_credential_is_seen_by_the_scan_and_gone_after_redaction(text: str) -> None:
     assert credentials([text])
     assert credentials(redact({"lines": ["before", text, "after"], "seen": text})) == []
     assert credentials([redact_text(f"before {text} after")]) == []
@@ -117,26 +117,26 @@ def test_a_credential_is_seen_by_the_scan_and_gone_after_redaction(text):
         "table inet clawkeep { chain input { type filter hook input priority 0; policy drop; } }",
     ],
 )
-def test_what_is_no_secret_is_left_alone(text):
+def test_what_is_no_secret_is_left_alone(text: str) -> None:
     assert redact({"x": [text]}) == {"x": [text]}
 
 
 @pytest.mark.parametrize(
     "text", ["://" + "a" * 1_000_000, "eyJ" * 300_000, "$1$" * 300_000, "x:" * 500_000, "://:" * 250_000]
 )
-def test_a_long_line_without_end_is_redacted_too(text):
+def test_a_long_line_without_end_is_redacted_too(text: str) -> None:
     """Each of these would keep a pattern that backtracks without a bound busy for hours."""
     assert redact_text(text + " TOKEN=" + "0123456789abcdef").endswith(REDACTED)
 
 
-def test_a_secret_under_a_telling_name_is_gone_whatever_it_looks_like():
+def test_a_secret_under_a_telling_name_is_gone_whatever_it_looks_like() -> None:
     planted = "plain words of no shape"
     held = redact({"gateway": {"authToken": planted, "port": 18789, "list": [{"client_secret": planted}]}})
     assert planted not in json.dumps(held)
     assert held["gateway"]["port"] == 18789
 
 
-def test_what_a_command_prints_is_redacted_before_it_is_kept():
+def test_what_a_command_prints_is_redacted_before_it_is_kept() -> None:
     planted = "0123456789abcdef"
     recorder = Recorder()
     recorder.run("text", ["printf", f"API_KEY={planted}\\n"])

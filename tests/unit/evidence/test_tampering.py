@@ -7,6 +7,9 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +18,14 @@ from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.bundle.files import CAP, Tampered, encode
 from clawkeep.evidence.bundle.manifest import seal
+from clawkeep.evidence.bundle.signature import Key
 
 from .conftest import TIER
 
 KNOWN = {TIER.name: TIER}
 
 
-def proved(folder):
+def proved(folder: Path) -> list[str]:
     """What is found in a bundle, the folder's own name left out."""
     try:
         return [finding.replace(f"{folder}/", "") for finding in open_bundle(folder).findings()]
@@ -29,20 +33,20 @@ def proved(folder):
         return [str(problem).replace(f"{folder}/", "")]
 
 
-def refused(folder):
+def refused(folder: Path) -> bool:
     """A replay refuses it too."""
     with pytest.raises(Tampered):
         store.load(folder, KNOWN)
     return True
 
 
-def test_a_bundle_as_it_was_saved_is_good(bundle):
+def test_a_bundle_as_it_was_saved_is_good(bundle: Path) -> None:
     assert proved(bundle) == []
     assert [o.host.name for o in store.load(bundle, KNOWN)] == ["alpha", "beta", "gamma", "delta"]
 
 
-def test_the_digests_are_made_as_the_guide_says(bundle):
-    def digest(value):
+def test_the_digests_are_made_as_the_guide_says(bundle: Path) -> None:
+    def digest(value: object) -> str:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
@@ -63,7 +67,7 @@ def test_the_digests_are_made_as_the_guide_says(bundle):
     assert manifest.pop("sha256") == digest(manifest)
 
 
-def test_no_single_bit_changes_unseen(bundle):
+def test_no_single_bit_changes_unseen(bundle: Path) -> None:
     """Every byte of every file, one bit of it turned: that file is named, and no other host's."""
     for path in [bundle / "manifest.json", bundle / "hosts" / "beta.json"]:
         good = path.read_bytes()
@@ -81,7 +85,7 @@ def test_no_single_bit_changes_unseen(bundle):
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
-def test_a_file_that_was_cut(bundle, size):
+def test_a_file_that_was_cut(bundle: Path, size: int) -> None:
     path = bundle / "hosts" / "beta.json"
     whole = path.stat().st_size
     os.truncate(path, size % whole)
@@ -91,7 +95,7 @@ def test_a_file_that_was_cut(bundle, size):
     assert refused(bundle)
 
 
-def test_a_manifest_that_was_cut(bundle):
+def test_a_manifest_that_was_cut(bundle: Path) -> None:
     path = bundle / "manifest.json"
     whole = path.read_bytes()
     for size in range(0, len(whole), 7):
@@ -104,7 +108,7 @@ def test_a_manifest_that_was_cut(bundle):
     assert refused(bundle)
 
 
-def test_a_file_that_has_gone(bundle):
+def test_a_file_that_has_gone(bundle: Path) -> None:
     (bundle / "hosts" / "beta.json").unlink()
     assert proved(bundle) == ["hosts/beta.json is missing: the bundle is incomplete"]
     shutil.rmtree(bundle / "hosts")
@@ -115,19 +119,19 @@ def test_a_file_that_has_gone(bundle):
 @pytest.mark.parametrize(
     "name", ["note.txt", "hosts/delta.json", "hosts/.hidden", "manifest.json.bak", "hosts/beta.JSON"]
 )
-def test_a_file_that_was_added(bundle, name):
+def test_a_file_that_was_added(bundle: Path, name: str) -> None:
     (bundle / name).write_text("{}")
     assert proved(bundle) == [f"{name} is no part of the bundle: it was added"]
     assert refused(bundle)
 
 
-def test_a_folder_that_was_added(bundle):
+def test_a_folder_that_was_added(bundle: Path) -> None:
     (bundle / "hosts" / "more").mkdir()
     (bundle / "more").mkdir()
     assert len(proved(bundle)) == 2
 
 
-def test_a_crowd_of_added_files_is_counted(bundle):
+def test_a_crowd_of_added_files_is_counted(bundle: Path) -> None:
     for number in range(1000):
         (bundle / "hosts" / f"x{number}").touch()
     found = proved(bundle)
@@ -136,7 +140,7 @@ def test_a_crowd_of_added_files_is_counted(bundle):
 
 
 @pytest.mark.parametrize("name", ["hosts/beta.json", "manifest.json", "hosts"])
-def test_a_symbolic_link(bundle, tmp_path, name):
+def test_a_symbolic_link(bundle: Path, tmp_path: Path, name: str) -> None:
     """Even to the very same content: what it points at can change behind the bundle's back."""
     (bundle / name).rename(tmp_path / "elsewhere")
     (bundle / name).symlink_to(tmp_path / "elsewhere")
@@ -144,26 +148,26 @@ def test_a_symbolic_link(bundle, tmp_path, name):
     assert refused(bundle)
 
 
-def test_a_dangling_link_beside_the_manifest(bundle):
+def test_a_dangling_link_beside_the_manifest(bundle: Path) -> None:
     (bundle / "manifest.json.sig").symlink_to("nowhere")
     assert proved(bundle) == ["manifest.json.sig is a symbolic link: a bundle holds plain files alone"]
 
 
 @pytest.mark.parametrize("name", ["hosts/beta.json", "manifest.json"])
-def test_a_named_pipe_holds_nobody(bundle, name):
+def test_a_named_pipe_holds_nobody(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
     os.mkfifo(bundle / name)
     assert f"{name} is no plain file" in proved(bundle)
 
 
 @pytest.mark.parametrize("name", ["hosts/beta.json", "manifest.json"])
-def test_a_file_of_more_than_64_megabytes(bundle, name):
+def test_a_file_of_more_than_64_megabytes(bundle: Path, name: str) -> None:
     os.truncate(bundle / name, CAP + 1)
     assert proved(bundle) == [f"{name} is larger than 64 MB: nothing that Clawkeep writes there is"]
     assert refused(bundle)
 
 
-def test_bytes_that_are_no_utf8(bundle):
+def test_bytes_that_are_no_utf8(bundle: Path) -> None:
     path = bundle / "hosts" / "beta.json"
     path.write_bytes(path.read_bytes().replace(b"ports", b"p\xffrts"))
     assert proved(bundle) == ["hosts/beta.json was edited after it was recorded: its digest does not match"]
@@ -173,7 +177,7 @@ def test_bytes_that_are_no_utf8(bundle):
     assert found.startswith("manifest.json is not JSON: 'utf-8' codec")
 
 
-def test_nesting_without_end(bundle):
+def test_nesting_without_end(bundle: Path) -> None:
     (bundle / "manifest.json").write_bytes(b'{"schema": 2, "site": ' + b"[" * 100_000)
     (found,) = proved(bundle)
     assert found.startswith("manifest.json is not JSON")
@@ -257,25 +261,29 @@ EDITS = {
 
 
 @pytest.mark.parametrize(("how", "named"), EDITS.values(), ids=EDITS.keys())
-def test_an_edited_manifest_is_named_where_it_was_edited(bundle, edit, how, named):
+def test_an_edited_manifest_is_named_where_it_was_edited(
+    bundle: Path, edit: Callable[..., None], how: Callable[[dict[str, Any]], object], named: list[str]
+) -> None:
     edit(bundle, how)
     assert proved(bundle)[: len(named)] == named
     assert refused(bundle)
 
 
 @pytest.mark.parametrize(("how", "named"), EDITS.values(), ids=EDITS.keys())
-def test_an_edited_manifest_is_named_whatever_its_own_digest(bundle, edit, how, named):
+def test_an_edited_manifest_is_named_whatever_its_own_digest(
+    bundle: Path, edit: Callable[..., None], how: Callable[[dict[str, Any]], object], named: list[str]
+) -> None:
     edit(bundle, how, digest=False)
     assert proved(bundle)[: len(named)] == named
 
 
-def test_a_host_removed_with_its_file_and_its_entry(bundle, edit):
+def test_a_host_removed_with_its_file_and_its_entry(bundle: Path, edit: Callable[..., None]) -> None:
     (bundle / "hosts" / "beta.json").unlink()
     edit(bundle, lambda m: m["hosts"].pop(1))
     assert proved(bundle) == ["manifest.json: the host beta, recorded before gamma, was removed"]
 
 
-def test_two_files_exchanged(bundle):
+def test_two_files_exchanged(bundle: Path) -> None:
     alpha, beta, spare = (bundle / "hosts" / name for name in ("alpha.json", "beta.json", "spare"))
     alpha.rename(spare)
     beta.rename(alpha)
@@ -285,7 +293,7 @@ def test_two_files_exchanged(bundle):
     assert refused(bundle)
 
 
-def test_evidence_of_another_host_under_a_new_seal(bundle):
+def test_evidence_of_another_host_under_a_new_seal(bundle: Path) -> None:
     """Whoever makes all digests anew is found by the signature alone, but a host's evidence names its host."""
     path = bundle / "manifest.json"
     old = json.loads(path.read_text())
@@ -309,7 +317,7 @@ def test_evidence_of_another_host_under_a_new_seal(bundle):
         lambda text: json.dumps(json.loads(text), indent=1),
     ],
 )
-def test_the_manifest_in_another_spelling(bundle, change):
+def test_the_manifest_in_another_spelling(bundle: Path, change: Callable[[str], str]) -> None:
     """The same content in other bytes: a reader that takes the first of two equal keys would read another story."""
     path = bundle / "manifest.json"
     before = path.read_text()
@@ -322,7 +330,7 @@ def test_the_manifest_in_another_spelling(bundle, change):
 
 
 @pytest.mark.parametrize("key", ["start", "last", "hosts", "sha256", "signed_by", "site"])
-def test_a_key_that_has_gone(bundle, key):
+def test_a_key_that_has_gone(bundle: Path, key: Key) -> None:
     path = bundle / "manifest.json"
     manifest = json.loads(path.read_text())
     del manifest[key]
@@ -330,7 +338,7 @@ def test_a_key_that_has_gone(bundle, key):
     assert proved(bundle) == [f"manifest.json is not as Clawkeep writes it: {key}: field required"]
 
 
-def test_a_key_that_was_added(bundle, edit):
+def test_a_key_that_was_added(bundle: Path, edit: Callable[..., None]) -> None:
     edit(bundle, lambda m: m.update(note="all is well"))
     (found,) = proved(bundle)
     assert found.startswith("manifest.json is not as Clawkeep writes it: note: extra inputs")

@@ -50,7 +50,7 @@ class Fake:
         return {} if self.role is None else {"clawkeep.role": self.role}
 
     def row(self) -> dict[str, Any]:
-        networks = {"Networks": {self.network: {}}}
+        networks: dict[str, Any] = {"Networks": {self.network: {}}}
         return {
             "Id": self.id,
             "Names": [f"/{self.name}"],

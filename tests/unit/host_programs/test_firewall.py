@@ -632,12 +632,12 @@ def test_a_late_timer_leaves_another_change_alone(armed: Host, capsys: pytest.Ca
     assert armed.calls == []
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"id": "c0ffee00"}', "[]", "null", "\x00"])
+@pytest.mark.parametrize("content", ["", "{", '{"id": "c0ffee00"}', "[]", "null", "\x00", "\udcff"])
 def test_a_change_whose_record_is_broken_is_rolled_back_and_not_confirmed(
     armed: Host, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     """Whatever broke it: a host that nobody may reach any more comes back."""
-    firewall.STATE.write_text(content)
+    firewall.STATE.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(Refusal, match=r"^Change unreadable is not in force yet; the rollback stays armed\.$"):
         confirm_anew(monkeypatch)
     call("rollback", id="c0ffee00")
@@ -839,6 +839,12 @@ def test_the_state_of_everything_is_told(
     (firewall.SAVED / "docker-user.rules6").unlink()
     with pytest.raises(Refusal, match="lacks"):
         call("status")
+
+
+def test_policies_and_the_change_in_flight_lie_where_boot_and_the_collector_look() -> None:
+    assert Path("/etc/clawkeep/firewall") == firewall.SAVED
+    assert Path("/run/clawkeep/firewall/armed.json") == firewall.STATE
+    assert {firewall.PREVIOUS.parent, firewall.CANDIDATE.parent} == {firewall.RUNTIME} == {firewall.STATE.parent}
 
 
 # --- what compares ----------------------------------------------------------------------------------------------------

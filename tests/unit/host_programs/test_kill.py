@@ -309,17 +309,33 @@ def test_tokens_are_named_by_file_and_by_container(host: Host) -> None:
     ]
 
 
-def test_a_file_of_tokens_that_leads_elsewhere_or_hangs_is_told(host: Host) -> None:
-    """Whoever may write beside it could make it a pipe that nobody fills, or a link."""
-    os.mkfifo(host.folder / "pipe")
+def test_a_pipe_in_place_of_a_file_of_tokens_is_not_waited_for(tmp_path: Path) -> None:
+    """Whoever may write beside it could make it one that nobody fills."""
+    os.mkfifo(tmp_path / "pipe")
+    refused: list[OSError] = []
+
+    def read() -> None:
+        try:
+            kill.variables(tmp_path / "pipe")
+        except OSError as refusal:
+            refused.append(refusal)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(3)
+    assert [one.strerror for one in refused] == ["it is no regular file"]
+
+
+def test_a_file_of_tokens_that_leads_elsewhere_is_told(host: Host) -> None:
+    (host.folder / "folder").mkdir()
     (host.folder / "link").symlink_to(host.folder / "gateway.env")
     (host.folder / "odd").write_bytes(b"\xffA_TOKEN=1\n")
     (host.folder / "big").write_bytes(b"A" * kill.SECRETS_BYTES + b"=1\n")
-    names = ["pipe", "link", "odd", "big"]
+    names = ["folder", "link", "odd", "big"]
     settings = Settings([], [], [], [str(host.folder / name) for name in names])
     answer, failures = kill.kill(settings)
     lost = [f"tokens in {host.folder / name} are not named: " for name in names]
-    assert failures[0] == f"{lost[0]}it is no regular file"
+    assert failures[0] == f"{lost[0]}[Errno {errno.EINVAL}] it is no regular file: '{host.folder}/folder'"
     assert failures[1].startswith(f"{lost[1]}[Errno {errno.ELOOP}]")
     assert len(failures) == 2
     assert [row["name"] for row in answer["revoke"]] == ["MODEL_API_KEY", "\ufffdA_TOKEN"]
@@ -1216,6 +1232,28 @@ def test_a_kill_during_a_release_is_not_undone_by_it(host: Host, during: str, fl
     assert host.done == ["update one always", "update two always", "lift", "systemctl restart a.service"][:done]
     assert failures == ["the release was not ended: the agent was stopped again meanwhile"]
     assert answer == {"stopped": True, "since": "x", "units": []}
+    assert kill.COPY.exists() is (done < 3 or flag == "COPY")  # what the kill made is not for the release to remove
+
+
+@pytest.mark.parametrize("flag", ["FLAG", "COPY"])
+def test_a_kill_just_before_the_network_is_lifted_keeps_it_cut(
+    host: Host, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    kill.kill(host.settings)
+    really = kill._removed
+
+    def removed(all_: steps.Steps, which: Path) -> bool:
+        gone = really(all_, which)
+        if which == kill.COPY:
+            stop_flag.write(getattr(kill, flag), Memory("y"))
+        return gone
+
+    monkeypatch.setattr(kill, "_removed", removed)
+    host.done.clear()
+    answer, failures = kill.release(host.settings)
+    assert failures == ["the release was not ended: the agent was stopped again meanwhile"]
+    assert answer["stopped"] is True
+    assert host.done == ["update openclaw on-failure"]
 
 
 def test_a_kill_while_the_copy_goes_keeps_the_network_cut(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1456,6 +1494,14 @@ def test_every_other_command_is_reached(
     )  # the network counts as cut while `done` has it
     assert host.done == done
     assert json.loads(capsys.readouterr().out)
+
+
+def test_what_failed_is_told_at_length(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.trouble["10-token"] = Refusal("x" * 3000)
+    assert on(monkeypatch, "kill") == 1
+    assert capsys.readouterr().err == f"clawkeep-kill: 10-token failed: {'x' * 3000}\n"
 
 
 def test_what_is_printed_moves_no_cursor(

@@ -121,7 +121,7 @@ def test_why_a_file_cannot_be_opened_is_told(tmp_path: Path) -> None:
 
 def test_where_there_is_no_proc_the_path_is_opened(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the collector's child, whose root is the agent's state."""
-    monkeypatch.setattr(openclaw_state.os.path, "lexists", lambda _: False)
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
     assert len(read(plain)) == 2
 
 
@@ -349,7 +349,7 @@ def test_what_was_packed_is_unpacked_up_to_the_length_of_an_event() -> None:
 
 
 def test_without_its_library_nothing_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openclaw_state.ctypes, "CDLL", lambda _: (_ for _ in ()).throw(OSError("no")))
+    monkeypatch.setattr("ctypes.CDLL", lambda _: (_ for _ in ()).throw(OSError("no")))
     openclaw_state._zstd.cache_clear()
     assert openclaw_state.unpacked(b"x") is None
     monkeypatch.undo()

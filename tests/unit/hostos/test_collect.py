@@ -232,7 +232,7 @@ def test_what_is_only_called_sshd_is_never_run_by_root(home: Path, monkeypatch: 
     program = home / "sshd"
     shutil.copy("/usr/bin/perl", program)
     home.chmod(0o755)
-    argv = [program, "-e", LISTENS, "--", "-o", "PermitRootLogin=no"]
+    argv = [str(program), "-e", LISTENS, "--", "-o", "PermitRootLogin=no"]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, user=uid, group=uid)
     ran: list[str] = []
     recorder = Recorder()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from clawkeep.collector import programs as collector
 from clawkeep.collector.programs import KEY
 from clawkeep.collector.recorder import Recorder
 from clawkeep.evidence.document import HostEvidence
+from clawkeep.sabotage import world
 from clawkeep.sabotage.record import recorded
 from clawkeep.subjects.host.host_programs import HostPrograms
 from clawkeep_host import package
@@ -251,3 +253,11 @@ def test_a_recorded_host_is_replayed_without_its_programs(tier: str) -> None:
     evidence = recorded(repo.find(Path(__file__)), tier).evidence
     assert evidence
     assert KEY not in evidence.raw["inside"]["facts"]
+
+
+def test_a_sabotage_that_changes_an_installed_program_says_that_bgl_05_turns_red() -> None:
+    changing = re.compile(rf"(--in-place|>)[^\n]* ({package.FOLDER}/clawkeep-|{package.ARCHIVE})")
+    sabotages = world.load(repo.find(Path(__file__)).sabotages)
+    changed = {stem for stem, one in sabotages.items() if changing.search(one.do)}
+    assert "WEB-08-prefix" in changed
+    assert [stem for stem in sorted(changed) if "BGL-05" not in sabotages[stem].red] == []

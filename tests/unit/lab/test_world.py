@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -29,7 +30,7 @@ def serving(app: http.Application, folder: Path, tls: ssl.SSLContext | None = No
     server.server_close()
 
 
-def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, str]:
+def ask(url: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, str]:
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - our own server
     opener = urllib.request.build_opener(_NoRedirect)
     try:

@@ -46,7 +46,7 @@ def stored(message: str) -> World:
     return {"file": "2026-11-22.jsonl", "line": line}
 
 
-def host(config: str = CONFIG, arrived: Any = None, **facts: Any) -> HostEvidence:
+def host(config: Any = CONFIG, arrived: Any = None, **facts: Any) -> HostEvidence:
     journald = {"argv": ["systemd-analyze"], "status": 0, "lines": config.splitlines()}
     known = {
         "log-readers": readers(),
@@ -150,7 +150,7 @@ def test_the_collector_tells_what_nobody_reads_and_how_old_it_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(others, "ask", lambda _, wishes: ["ok", *("EACCES" for _ in wishes[1:])])
-    monkeypatch.setattr(collector.time, "time", lambda: 1_000.0)
+    monkeypatch.setattr("time.time", lambda: 1_000.0)
     found = [
         {"path": str(tmp_path / "a.log"), "kind": "file", "changed": 400.0},
         {"path": str(tmp_path), "kind": "directory", "changed": 1.0},

@@ -33,8 +33,8 @@ RULES = [
 PLACES = dict.fromkeys([*GUARDED, "/etc/shadow", "/root", "/run/docker.sock"], "other")
 
 
-def world(rules: list[str] = RULES, state: str = STATE, **facts: Any) -> HostEvidence:
-    names = {step: [] for step in ()} | {step: ["1000"] for step in ("made", "changed", "moved", "removed")}
+def world(rules: Any = RULES, state: Any = STATE, **facts: Any) -> HostEvidence:
+    names = {step: ["1000"] for step in ("made", "changed", "moved", "removed")}
     canary = {"agent": {"uid": 1000, "tried": "", "names": names}}
     canary["root"] = {"uid": 0, "tried": "", "names": {step: ["0"] for step in names}}
     commands = {

@@ -123,7 +123,7 @@ def fine(asked: dict[str, Any], **payload: Any) -> bytes:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything happens in this machine's own network."""
-    monkeypatch.setattr(turns.namespaces, "in_network_of", lambda _pid, work: work())
+    monkeypatch.setattr("clawkeep.collector.experiments.turns.namespaces.in_network_of", lambda _pid, work: work())
 
 
 @pytest.mark.usefixtures("here")
@@ -168,7 +168,7 @@ def test_a_call_that_is_refused_or_never_ends_is_told(
 
 @pytest.mark.usefixtures("here")
 def test_a_gateway_that_has_no_time_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     busy = Gateway(lambda asked: [fine(asked) if len(busy.asked) > 1 else frame(b"\x03\xe9", 8)])
     turns.Line.open(1, busy.port, "secret").close()
     assert len(busy.asked) == 2

@@ -68,7 +68,7 @@ REPORTS = pytest.mark.parametrize(
 
 
 @REPORTS
-def test_the_page_is_well_formed_and_needs_nothing_else(report):
+def test_the_page_is_well_formed_and_needs_nothing_else(report: Report) -> None:
     found = parsed(report)
     for name in ("src", "srcset", "poster", "data", "action", "background", "ping"):
         assert found.attributes(name) == []
@@ -89,7 +89,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(report):
 
 
 @REPORTS
-def test_the_policy_names_the_style_and_the_script_that_are_there_and_allows_nothing_else(report):
+def test_the_policy_names_the_style_and_the_script_that_are_there_and_allows_nothing_else(report: Report) -> None:
     found = parsed(report)
     (policy,) = [a["content"] for t, a in found.elements if a.get("http-equiv") == "Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
@@ -106,7 +106,7 @@ def test_the_policy_names_the_style_and_the_script_that_are_there_and_allows_not
 
 
 @REPORTS
-def test_ids_are_unique_and_what_refers_to_them_finds_them(report):
+def test_ids_are_unique_and_what_refers_to_them_finds_them(report: Report) -> None:
     found = parsed(report)
     ids = Counter(found.attributes("id"))
     assert [name for name, count in ids.items() if count > 1] == []
@@ -114,7 +114,7 @@ def test_ids_are_unique_and_what_refers_to_them_finds_them(report):
     assert set(wanted) <= ids.keys()
 
 
-def test_hostile_text_adds_no_element_and_no_attribute():
+def test_hostile_text_adds_no_element_and_no_attribute() -> None:
     hostile, harmless = (parsed(reports.hostile(text)[0]) for text in (reports.HOSTILE, "x harmless"))
 
     def shape(found: Parsed) -> list[tuple[str, tuple[str, ...]]]:
@@ -123,7 +123,7 @@ def test_hostile_text_adds_no_element_and_no_attribute():
     assert shape(hostile) == shape(harmless)
 
 
-def test_hostile_text_is_there_as_words():
+def test_hostile_text_is_there_as_words() -> None:
     said = parsed(reports.hostile()[0]).words
     assert "<script>window.owned=1</script>" in said
     assert "\\u202egnp.exe" in said
@@ -131,14 +131,14 @@ def test_hostile_text_is_there_as_words():
     assert "שלום" in said
 
 
-def test_the_block_of_data_cannot_end_early_and_says_the_same():
+def test_the_block_of_data_cannot_end_early_and_says_the_same() -> None:
     value = {"</script>": "<!-- & \u2028 \u2029 ]]>", "é": ["'", '"', "\\"]}
     written = str(html.inert_json(value))
     assert not re.search("[<>&\u2028\u2029]", written)
     assert json.loads(written) == value
 
 
-def test_without_scripts_the_verdict_the_counts_and_what_fails_are_there():
+def test_without_scripts_the_verdict_the_counts_and_what_fails_are_there() -> None:
     said = " ".join(parsed(reports.rich()).words.split())
     for part in (
         "1 promise is broken, 3 could not be measured",
@@ -162,7 +162,7 @@ def test_without_scripts_the_verdict_the_counts_and_what_fails_are_there():
         assert part in said, part
 
 
-def test_a_green_run_needs_no_attention():
+def test_a_green_run_needs_no_attention() -> None:
     said = " ".join(parsed(reports.of(reports.result(Status.PASS))).words.split())
     assert "Every required control holds" in said
     assert "What needs attention" not in said
@@ -178,13 +178,13 @@ def test_a_green_run_needs_no_attention():
         (-1, "is-expired", "expired 1 day ago"),
     ],
 )
-def test_a_waiver_wears_its_urgency(days, mark, words):
+def test_a_waiver_wears_its_urgency(days: int, mark: str, words: str) -> None:
     found = parsed(reports.of(reports.result(Status.WAIVED, waiver=reports.waiver(days))))
     assert f"waiver {mark}" in found.attributes("class")
     assert words in found.words
 
 
-def test_an_expired_waiver_fills_no_meter_and_no_bar_is_wider_than_the_page():
+def test_an_expired_waiver_fills_no_meter_and_no_bar_is_wider_than_the_page() -> None:
     found = parsed(
         reports.of(reports.result(Status.WAIVED, waiver=reports.waiver(-400)), reports.result(Status.FAIL, "NET-02"))
     )
@@ -216,7 +216,7 @@ def decoded(report: Report) -> set[tuple[str, str, str, str, tuple[tuple[str, st
 
 
 @pytest.mark.parametrize("report", [reports.rich(), reports.hostile()[0], reports.fleet(7, 30)[0], reports.of()])
-def test_the_block_of_data_holds_every_result_with_its_evidence(report):
+def test_the_block_of_data_holds_every_result_with_its_evidence(report: Report) -> None:
     assert decoded(report) == {
         (
             clean(r.host),
@@ -229,7 +229,7 @@ def test_the_block_of_data_holds_every_result_with_its_evidence(report):
     }
 
 
-def test_where_room_is_short_the_excerpts_of_what_fails_stay(monkeypatch):
+def test_where_room_is_short_the_excerpts_of_what_fails_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "ROOM", 100)
     long = [Excerpt("s", f"d{number}", str(number) * 60) for number in range(3)]
     report = reports.of(
@@ -241,14 +241,14 @@ def test_where_room_is_short_the_excerpts_of_what_fails_stay(monkeypatch):
     assert shown == {"NET-01": None, "NET-02": "1" * 60, "CTR-01": "short"}
 
 
-def test_a_thousand_hosts_take_one_letter_a_result():
+def test_a_thousand_hosts_take_one_letter_a_result() -> None:
     report, register = reports.fleet(200, 100)
     block = data.encode(report, register)
     assert {len(row) for row in block["grid"]} == {100}
     assert len(block["texts"]) == len(set(block["texts"]))
 
 
-def test_a_page_of_the_register_is_shown_as_prose_and_its_markup_as_text():
+def test_a_page_of_the_register_is_shown_as_prose_and_its_markup_as_text() -> None:
     shown = page.as_html(
         "## Why\n\n*So* `x < y`. See [0001](../decisions/0001.md) and [a](javascript:alert(1)).\n\n"
         "<script>alert(1)</script>\n\n<img src=x onerror=alert(1)>\n\n- one\n\n```\n<b>\n```\n\n![i](http://evil.example/x.png)"

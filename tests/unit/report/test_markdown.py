@@ -24,7 +24,7 @@ def html(source: str) -> str:
     return str(MarkdownIt("commonmark", {"html": True, "linkify": False}).enable("table").render(source))
 
 
-def test_the_summary_tells_everything_that_a_reviewer_asks():
+def test_the_summary_tells_everything_that_a_reviewer_asks() -> None:
     said = text(reports.rich()).replace("\\", "")
     for part in (
         "## 📜 Clawkeep: 1 promise is broken, 3 could not be measured\n",
@@ -49,13 +49,13 @@ def test_the_summary_tells_everything_that_a_reviewer_asks():
         assert part in said, part
 
 
-def test_a_green_run_is_short():
+def test_a_green_run_is_short() -> None:
     said = text(reports.of(reports.result(Status.PASS)))
     assert said.startswith("## ✅ Clawkeep: Every required control holds or is waived\n")
     assert "###" not in said
 
 
-def test_a_large_report_fits_into_a_comment_and_says_that_it_was_cut():
+def test_a_large_report_fits_into_a_comment_and_says_that_it_was_cut() -> None:
     report, register = reports.fleet(100, 100)
     said = markdown.as_markdown(report, register).decode()
     assert len(said) < COMMENT
@@ -63,7 +63,7 @@ def test_a_large_report_fits_into_a_comment_and_says_that_it_was_cut():
     assert re.search(r"### Failing \(\d{3}\)", said)
 
 
-def test_hostile_text_is_only_text():
+def test_hostile_text_is_only_text() -> None:
     shown = html(text(reports.hostile()[0]))
     assert set(re.findall(r"<(\w+)", shown)) <= {
         "h2",
@@ -86,14 +86,14 @@ def test_hostile_text_is_only_text():
     assert "onerror" in shown  # as words
 
 
-def test_mentions_and_references_stand_in_code_alone():
+def test_mentions_and_references_stand_in_code_alone() -> None:
     shown = re.sub(r"<code>.*?</code>", "", html(text(reports.hostile()[0])), flags=re.S)
     assert "@everyone" not in shown
     assert "#1" not in shown
 
 
 @pytest.mark.parametrize("said", ["a|b", r"a\|b", r"a\\|b", "``", "`a", "a`", "a``b`c", "|", "\\"])
-def test_a_cell_stays_one_cell(said):
+def test_a_cell_stays_one_cell(said: str) -> None:
     source = f"| x | y |\n| --- | --- |\n| {markdown.literal(said)} | end |"
     cells = re.findall(r"<td>(.*?)</td>", html(source))
     assert len(cells) == 2
@@ -102,11 +102,11 @@ def test_a_cell_stays_one_cell(said):
 
 
 @pytest.mark.parametrize("said", ["a|b", r"a\|b", r"a\\|b", r"\\\|", "|"])
-def test_a_cell_stays_one_cell_where_a_backslash_escapes_a_backslash(said):
+def test_a_cell_stays_one_cell_where_a_backslash_escapes_a_backslash(said: str) -> None:
     """GitHub's scanner takes two backslashes for one escaped character, and a bar behind them for the cell's end."""
     cells = re.findall(r"(?:\\[!-/:-@\[-`{-~]|[^|])+", f"{markdown.literal(said)}|end")
     assert cells == [markdown.literal(said), "end"]
 
 
-def test_text_is_escaped_for_running_prose():
+def test_text_is_escaped_for_running_prose() -> None:
     assert markdown.plain("a_b *c* [d](e) <f> #1 @g") == r"a\_b \*c\* \[d\]\(e\) \<f\> \#1 \@g"

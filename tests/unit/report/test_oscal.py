@@ -53,17 +53,17 @@ def found(report: Report) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     "report", [reports.rich(), reports.hostile()[0], reports.of()], ids=["rich", "hostile", "empty"]
 )
-def test_the_document_is_valid_by_the_official_schema(report):
+def test_the_document_is_valid_by_the_official_schema(report: Report) -> None:
     assert document(report)["metadata"]["oscal-version"] == "1.1.3"
 
 
-def test_the_real_register_makes_a_valid_document():
+def test_the_real_register_makes_a_valid_document() -> None:
     rows = [reports.result(Status.FAIL, name, title=one.title) for name, one in CONTROLS.items()]
     assert len(result(reports.of(*rows), CONTROLS)["risks"]) == len(CONTROLS)
 
 
 @pytest.mark.parametrize("bad", ["control one", "1", ""])
-def test_the_schema_can_refuse(bad):
+def test_the_schema_can_refuse(bad: str) -> None:
     data = json.loads(oscal.as_oscal(reports.rich(), reports.REGISTER))
     selection = data["assessment-results"]["results"][0]["reviewed-controls"]["control-selections"][0]
     selection["include-controls"][0]["control-id"] = bad
@@ -84,17 +84,17 @@ def test_the_schema_can_refuse(bad):
         (["pass", "manual"], ("not-satisfied", "other")),
     ],
 )
-def test_only_what_holds_everywhere_is_satisfied(statuses, expected):
+def test_only_what_holds_everywhere_is_satisfied(statuses: list[str], expected: tuple[str, str]) -> None:
     rows = [reports.result(Status(status), host=f"h{number}") for number, status in enumerate(statuses)]
     assert found(reports.of(*rows)) == {"NET-01": expected}
 
 
-def test_a_control_that_no_host_owes_has_no_finding():
+def test_a_control_that_no_host_owes_has_no_finding() -> None:
     rows = [reports.result(Status.NOT_REQUIRED), reports.result(Status.NOT_APPLICABLE, host="beta")]
     assert found(reports.of(*rows)) == {}
 
 
-def test_risks_tell_what_fails_and_what_somebody_answers_for():
+def test_risks_tell_what_fails_and_what_somebody_answers_for() -> None:
     risks = {risk["title"]: risk for risk in result(reports.rich())["risks"]}
     assert {title: risk["status"] for title, risk in risks.items()} == {
         r"NET\-02 on alpha": "open",
@@ -108,7 +108,7 @@ def test_risks_tell_what_fails_and_what_somebody_answers_for():
     assert waived["remediations"][0]["lifecycle"] == "recommendation"
 
 
-def test_every_reference_leads_somewhere_and_every_id_is_of_its_own():
+def test_every_reference_leads_somewhere_and_every_id_is_of_its_own() -> None:
     whole = document(reports.rich())
     told = whole["results"][0]
     text = json.dumps(whole)
@@ -123,7 +123,7 @@ def test_every_reference_leads_somewhere_and_every_id_is_of_its_own():
     assert cited <= observed
 
 
-def test_hosts_and_risks_keep_their_ids_from_run_to_run():
+def test_hosts_and_risks_keep_their_ids_from_run_to_run() -> None:
     before, after = (
         reports.of(reports.result(Status.FAIL)),
         reports.of(reports.result(Status.FAIL), warnings=("later",)),
@@ -137,7 +137,7 @@ def test_hosts_and_risks_keep_their_ids_from_run_to_run():
     assert first["findings"][0]["uuid"] != second["findings"][0]["uuid"]
 
 
-def test_what_holds_on_many_hosts_is_one_observation_and_a_finding_is_its_hosts_own():
+def test_what_holds_on_many_hosts_is_one_observation_and_a_finding_is_its_hosts_own() -> None:
     rows = [reports.result(Status.PASS, host=f"h{n}", message="") for n in range(5)]
     rows += [reports.result(Status.FAIL, host=f"f{n}") for n in range(2)]
     observations = result(reports.of(*rows))["observations"]
@@ -145,12 +145,12 @@ def test_what_holds_on_many_hosts_is_one_observation_and_a_finding_is_its_hosts_
     assert "LISTEN" in observations[0]["relevant-evidence"][0]["description"]
 
 
-def test_planned_and_left_out_are_named():
+def test_planned_and_left_out_are_named() -> None:
     said = {(prop["name"], prop["value"]) for prop in result(reports.rich())["props"]}
     assert {("planned", "AGT-07"), ("left-out", "CTR-01"), ("exit-status", "4")} <= said
 
 
-def test_hostile_text_is_no_markup():
+def test_hostile_text_is_no_markup() -> None:
     text = json.dumps(result(reports.hostile()[0]), ensure_ascii=False)
     data = json.loads(text)
     prose = [one["description"] for one in (*data["observations"], *data["risks"])]

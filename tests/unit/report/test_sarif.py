@@ -32,7 +32,7 @@ def run(report: Report, controls: Any = reports.REGISTER) -> dict[str, Any]:
     return dict(only)
 
 
-def test_the_schemas_are_the_ones_that_the_readme_names():
+def test_the_schemas_are_the_ones_that_the_readme_names() -> None:
     told = (SCHEMAS / "README.md").read_text()
     paths = sorted(SCHEMAS.glob("*.json"))
     assert [path.name for path in paths] == ["oscal-assessment-results-1.2.3.json", "sarif-2.1.0.json"]
@@ -43,11 +43,11 @@ def test_the_schemas_are_the_ones_that_the_readme_names():
 @pytest.mark.parametrize(
     "report", [reports.rich(), reports.hostile()[0], reports.of()], ids=["rich", "hostile", "empty"]
 )
-def test_the_log_is_valid_by_the_official_schema(report):
+def test_the_log_is_valid_by_the_official_schema(report: Report) -> None:
     assert run(report)["tool"]["driver"]["name"] == "Clawkeep"
 
 
-def test_the_real_register_makes_valid_rules():
+def test_the_real_register_makes_valid_rules() -> None:
     rules = run(reports.of(), CONTROLS)["tool"]["driver"]["rules"]
     judged = [name for name, one in CONTROLS.items() if one.proof is not register.Proof.PLANNED]
     assert [rule["id"] for rule in rules] == judged
@@ -58,7 +58,7 @@ def test_the_real_register_makes_valid_rules():
         assert not re.search(r"\]\((?!https?:)", rule["help"]["markdown"]), rule["id"]  # a relative link leads nowhere
 
 
-def test_every_rule_has_what_code_scanning_requires():
+def test_every_rule_has_what_code_scanning_requires() -> None:
     rules = run(reports.rich())["tool"]["driver"]["rules"]
     strays = [rule["id"] for rule in rules if rule["id"] not in reports.REGISTER]
     assert strays  # controls that the register does not have are among them
@@ -68,20 +68,20 @@ def test_every_rule_has_what_code_scanning_requires():
         assert "--tags" in rule["help"]["text"]
 
 
-def test_the_schema_can_refuse():
+def test_the_schema_can_refuse() -> None:
     log = json.loads(sarif.as_sarif(reports.rich(), reports.REGISTER))
     log["runs"][0]["results"][0]["level"] = "fatal"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(log, SCHEMA)
 
 
-def test_what_fails_is_unmeasured_or_waived_is_a_result_and_nothing_else():
+def test_what_fails_is_unmeasured_or_waived_is_a_result_and_nothing_else() -> None:
     told = [result["properties"]["status"] for result in run(reports.rich())["results"]]
     assert sorted(told) == ["error", "fail", "inconclusive", "inconclusive", "waived"]
     assert told[0] == "fail"
 
 
-def test_a_result_points_at_its_rule_its_page_and_its_host():
+def test_a_result_points_at_its_rule_its_page_and_its_host() -> None:
     found = run(reports.rich())
     (result,) = [one for one in found["results"] if one["properties"]["status"] == "fail"]
     assert found["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "NET-02"
@@ -100,7 +100,7 @@ def test_a_result_points_at_its_rule_its_page_and_its_host():
     ("severity", "level", "score"),
     [("critical", "error", "9.5"), ("high", "error", "8.0"), ("medium", "warning", "5.5"), ("low", "note", "2.0")],
 )
-def test_levels_and_scores_follow_the_severity(severity, level, score):
+def test_levels_and_scores_follow_the_severity(severity: str, level: str, score: str) -> None:
     control = reports.control("NET-01", severity=severity)
     found = run(reports.of(reports.result(Status.FAIL, severity=severity)), {"NET-01": control})
     assert found["results"][0]["level"] == level
@@ -110,7 +110,7 @@ def test_levels_and_scores_follow_the_severity(severity, level, score):
     assert {"cis_docker/5.14", "owasp_asi/ASI05", "area/NET", "tier/1", "security"} == set(rule["properties"]["tags"])
 
 
-def test_a_waived_result_is_suppressed_and_says_by_whom():
+def test_a_waived_result_is_suppressed_and_says_by_whom() -> None:
     told = [one for one in run(reports.rich())["results"] if "suppressions" in one]
     assert [one["properties"]["status"] for one in told] == ["waived"]
     (suppression,) = told[0]["suppressions"]
@@ -119,7 +119,7 @@ def test_a_waived_result_is_suppressed_and_says_by_whom():
         assert said in suppression["justification"]
 
 
-def test_a_finding_keeps_its_fingerprint_when_its_words_and_its_status_change():
+def test_a_finding_keeps_its_fingerprint_when_its_words_and_its_status_change() -> None:
     def prints(*results: Any) -> list[str]:
         return [one["partialFingerprints"]["primaryLocationLineHash"] for one in run(reports.of(*results))["results"]]
 
@@ -133,7 +133,7 @@ def test_a_finding_keeps_its_fingerprint_when_its_words_and_its_status_change():
     assert sarif.fingerprint("NET-0", "1a") != sarif.fingerprint("NET-01", "a")
 
 
-def test_the_invocation_tells_what_did_not_go_well():
+def test_the_invocation_tells_what_did_not_go_well() -> None:
     (invocation,) = run(reports.rich())["invocations"]
     assert invocation["exitCode"] == 4
     notes = [note["message"]["text"] for note in invocation["toolExecutionNotifications"]]
@@ -149,7 +149,7 @@ def test_the_invocation_tells_what_did_not_go_well():
     assert unmeasured["executionSuccessful"] is False
 
 
-def test_hostile_text_makes_no_link_and_no_uri():
+def test_hostile_text_makes_no_link_and_no_uri() -> None:
     found = run(reports.hostile()[0])
     for result in found["results"]:
         assert not re.search(r"\[[^\]]*\]\(", result["message"]["text"])
@@ -157,7 +157,7 @@ def test_hostile_text_makes_no_link_and_no_uri():
         assert re.fullmatch(r"docs/controls/[A-Z]{3}-\d\d\.md", uri)
 
 
-def test_a_control_with_a_strange_name_is_percent_encoded():
+def test_a_control_with_a_strange_name_is_percent_encoded() -> None:
     name = "../../x y?#%\u202e"
     (result,) = run(reports.of(reports.result(Status.FAIL, name)))["results"]
     uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]

@@ -18,7 +18,7 @@ def rows(report: Report) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
-def test_a_row_tells_all_of_a_result():
+def test_a_row_tells_all_of_a_result() -> None:
     (row,) = rows(reports.of(reports.result(Status.WAIVED)))
     assert row == {
         "control": "NET-01",
@@ -41,14 +41,14 @@ def test_a_row_tells_all_of_a_result():
     }
 
 
-def test_every_result_has_its_row_and_what_was_not_verified_too():
+def test_every_result_has_its_row_and_what_was_not_verified_too() -> None:
     told = [(row["control"], row["host"], row["status"]) for row in rows(reports.rich())]
     assert len(told) == len(reports.rich().results) + 2
     assert told[-2:] == [("AGT-07", "", "planned"), ("CTR-01", "", "left_out")]
 
 
 @pytest.mark.parametrize("formula", reports.FORMULAS)
-def test_a_formula_is_text(formula):
+def test_a_formula_is_text(formula: str) -> None:
     (row,) = rows(reports.of(reports.result(Status.FAIL, host=formula, message=formula, evidence=())))
     for cell in (row["host"], row["message"]):
         # in whatever way a spreadsheet splits the line, no cell begins with a sign of a formula
@@ -57,11 +57,11 @@ def test_a_formula_is_text(formula):
         assert cell.replace("'", "").strip()[0] in formula
 
 
-def test_ordinary_text_is_left_as_it_is():
+def test_ordinary_text_is_left_as_it_is() -> None:
     said = "203.0.113.7:3000 is open (use --tags NET-01); a-b, c = d, mail ops@allowed.example"
     assert sheet.inert(said) == said
 
 
-def test_a_negative_number_of_days_stays_a_number():
+def test_a_negative_number_of_days_stays_a_number() -> None:
     (row,) = rows(reports.of(reports.result(Status.WAIVED, waiver=reports.waiver(-3))))
     assert row["waiver_days_left"] == "-3"

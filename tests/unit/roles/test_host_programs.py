@@ -21,7 +21,7 @@ from ansible.errors import AnsibleLookupError
 
 from clawkeep.subjects.host import audit
 from clawkeep_host import package
-from clawkeep_host.version import version
+from clawkeep_host.version import sources, version
 
 from .conftest import ROLES, ROOT, read
 
@@ -142,7 +142,7 @@ def test_a_package_that_was_imported_before_is_neither_used_nor_lost(
 
 
 def test_a_checkout_without_the_package_is_told(lookup: ModuleType, tmp_path: Path) -> None:
-    lookup.SOURCES = tmp_path
+    vars(lookup)["SOURCES"] = tmp_path
     known = dict(sys.modules)
     with pytest.raises(AnsibleLookupError, match="cannot be read"):
         look_up(lookup, "archive")
@@ -150,7 +150,7 @@ def test_a_checkout_without_the_package_is_told(lookup: ModuleType, tmp_path: Pa
 
 
 def changed_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {**package.sources(), "clawkeep_host/more.py": b""}
+    files = {**sources(), "clawkeep_host/more.py": b""}
     monkeypatch.setattr(package, "sources", lambda: files)
     monkeypatch.setattr(package, "current", lambda: "0.1.0+0123456789abcdef")
 
@@ -166,7 +166,7 @@ def test_another_archive_makes_every_wrapper_another_one(monkeypatch: pytest.Mon
 def test_the_archive_names_its_version_and_holds_every_module() -> None:
     with zipfile.ZipFile(io.BytesIO(package.archive())) as archive:
         assert archive.comment.decode() == version()
-        assert {name: archive.read(name) for name in archive.namelist()} == package.sources()
+        assert {name: archive.read(name) for name in archive.namelist()} == sources()
 
 
 def test_the_archive_is_not_compressed() -> None:

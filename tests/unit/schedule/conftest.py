@@ -47,7 +47,7 @@ sys.exit(wish["status"])
 
 def report(*statuses: str, status: int = 0, host: str = "alpha", reached: bool = True, **more: Any) -> dict[str, Any]:
     """A report.json of one host, with one result a status."""
-    results = [
+    results: list[dict[str, Any]] = [
         {
             "control": f"NET-{number:02}",
             "title": "It holds",

@@ -166,7 +166,7 @@ def test_a_server_that_nobody_vouches_for_gets_nothing(authority: Path) -> None:
 
 def test_a_refused_login_is_told_without_the_password(authority: Path, password: Path) -> None:
     password.write_text("wrong-horse")
-    options = {"tls_context": server_tls(authority), "authenticator": authenticator([])}
+    options: dict[str, Any] = {"tls_context": server_tls(authority), "authenticator": authenticator([])}
     with post_office(Sandbox(), **options) as port:
         way = to(port, user="ck", password_file=password, ca_file=authority / "ca.pem")
         with pytest.raises(ClawkeepError) as raised:

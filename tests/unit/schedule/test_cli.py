@@ -31,7 +31,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "state").mkdir()
     (tmp_path / "player.py").write_text(PLAYER)
     monkeypatch.setattr(job, "PROGRAM", (sys.executable, str(tmp_path / "player.py")))
-    monkeypatch.setattr(job.run, "__kwdefaults__", {**job.run.__kwdefaults__, "program": job.PROGRAM})
+    monkeypatch.setattr(job.run, "__kwdefaults__", {**(job.run.__kwdefaults__ or {}), "program": job.PROGRAM})
     path = tmp_path / "schedule.yml"
     document = {
         "schema": 1,

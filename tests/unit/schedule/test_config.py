@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ MAIL = {"host": "mail.example", "sender": "clawkeep@example.org", "recipients": 
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Callable[..., Path]:
     def written(**changed: Any) -> Path:
         path = tmp_path / "schedule.yml"
         path.write_text(yaml.safe_dump({**GOOD, **changed}))
@@ -32,9 +33,10 @@ def write(tmp_path: Path):
     return written
 
 
-def test_settings_are_read(write) -> None:
+def test_settings_are_read(write: Callable[..., Path]) -> None:
     found = config.load(write(mail=MAIL, webhook={"url_file": "webhook-url"}))
     assert found.ledger == Path("/var/lib/clawkeep-verifier/schedule.json")
+    assert found.mail is not None
     assert (found.mail.security, found.mail.port) == ("starttls", 587)
     assert found.stale_seconds == 1.5 * 86400
 
@@ -59,7 +61,9 @@ def test_settings_are_read(write) -> None:
         ({"mail": {**MAIL, "sender": "a@b\r\nBcc: c@d"}}, "mail.sender: "),
     ],
 )
-def test_wrong_settings_are_one_sentence_with_their_file(write, changed: dict[str, Any], said: str) -> None:
+def test_wrong_settings_are_one_sentence_with_their_file(
+    write: Callable[..., Path], changed: dict[str, Any], said: str
+) -> None:
     path = write(**changed)
     with pytest.raises(ClawkeepError) as raised:
         config.load(path)

@@ -82,7 +82,7 @@ def put(path: str, value: object) -> Change:
     def change(facts: dict[str, Any]) -> None:
         for step in way:
             facts = facts[int(step)] if isinstance(facts, list) else facts[step]
-        facts[int(last) if isinstance(facts, list) else last] = value  # type: ignore[index]
+        facts[int(last) if isinstance(facts, list) else last] = value
 
     return change
 
@@ -189,7 +189,7 @@ def test_a_node_that_verifies_too_rarely_is_told() -> None:
 
 def test_a_young_schedule_passes_and_says_on_what_that_rests() -> None:
     def young(facts: dict[str, Any]) -> None:
-        watch = {"looked": None, "complaints": []}
+        watch: dict[str, Any] = {"looked": None, "complaints": []}
         facts["schedule"] |= {"established": "2026-11-18T12:00:00Z", "runs": [], "watch": watch}
 
     result = judged("LOG-09", world(young))

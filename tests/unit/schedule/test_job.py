@@ -6,13 +6,18 @@ import fcntl
 import json
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clawkeep.base.errors import ClawkeepError
+from clawkeep.measure.controller import OWN_LEDGER
+from clawkeep.measure.transport import SSH_OPTIONS
 from clawkeep.report.terminal import MEANINGS
 from clawkeep.schedule import job, tell
+from clawkeep.schedule.notice import Notice
 from clawkeep.verify.report import Exit
 
 from .conftest import GREEN, KEY, RED, Node, report
@@ -56,8 +61,8 @@ def test_the_suite_is_called_as_production_calls_it(node: Node) -> None:
         str(node.config.sign_key),
     ]
     environment = node.seen["environment"]
-    assert environment[job.OWN_LEDGER] == str(node.config.ledger)
-    options = shlex.split(environment[job.SSH_OPTIONS])
+    assert environment[OWN_LEDGER] == str(node.config.ledger)
+    options = shlex.split(environment[SSH_OPTIONS])
     assert options[::2] == ["-o"] * (len(options) // 2)
     assert {"IdentityFile=/key with blank", "UserKnownHostsFile=/known", "StrictHostKeyChecking=yes"} <= {*options}
 
@@ -104,7 +109,7 @@ def test_a_status_that_is_none_of_the_contract_is_unmeasured(node: Node, status:
 
 
 def test_the_worst_finding_decides_beside_a_run_that_does_not_count(node: Node) -> None:
-    lost = {"hosts": [{"name": "alpha", "tier": "t", "reached": False}]}
+    lost: dict[str, Any] = {"hosts": [{"name": "alpha", "tier": "t", "reached": False}]}
     assert node.verify(report("fail", status=4, **lost)).status == 4
     assert node.verify(report("fail", status=1, **lost)).status == 2
 
@@ -188,7 +193,7 @@ def test_a_metrics_folder_that_is_gone_stops_nothing(node: Node) -> None:
 
 
 def test_what_breaks_after_a_run_is_a_problem_and_no_status(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job.metrics, "of_run", lambda *_: 1 / 0)
+    monkeypatch.setattr("clawkeep.schedule.metrics.of_run", lambda *_: 1 / 0)
     outcome = node.verify(GREEN)
     assert outcome.status == 0
     assert outcome.problems[0] == "what is due after a run broke: ZeroDivisionError: division by zero"
@@ -220,8 +225,8 @@ class Ear:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: str = "") -> None:
         self.heard: list[tuple[str, str]] = []
 
-        def channel(name: str):
-            def send(notice):
+        def channel(name: str) -> tuple[str, Callable[[Notice], None]]:
+            def send(notice: Notice) -> None:
                 if name == fails:
                     raise RuntimeError("with a secret in it")
                 self.heard.append((name, notice.subject))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.conftest import CommandLine
 from tests.unit.engine.conftest import Checkout, checkout, observe  # noqa: F401 - fixtures
 
-from clawkeep.base import repo
-from clawkeep.cli import app
+from clawkeep.base import clock, repo
 from clawkeep.evidence.observation import Observation
 from clawkeep.register import register
 from clawkeep.site.inventory import Host, Signer, Site
@@ -20,6 +20,9 @@ from clawkeep.verify import evaluate, exceptions
 from clawkeep.verify.report import Report
 
 TODAY = datetime.date(2026, 11, 22)
+MakeHost = Callable[..., Observation]
+Judge = Callable[..., Report]
+Keys = Callable[[str], Path]
 NOW = f"{TODAY}T12:00:00Z"
 
 LOOKS = 'def test_it(evidence):\n    assert evidence.inside.fact("{fact}") == []\n'
@@ -80,7 +83,7 @@ def manual(register_of: Checkout) -> Checkout:
 
 
 @pytest.fixture
-def host(observe: Callable[..., Observation]) -> Callable[..., Observation]:  # noqa: F811
+def host(observe: MakeHost) -> MakeHost:  # noqa: F811
     """An observed host with groups; the controls in `red` fail on it, those in `dark` cannot be measured."""
 
     def make(name: str = "alpha", *, red: str = "", dark: str = "", book: str = "a", message: str = "") -> Observation:
@@ -95,7 +98,7 @@ def host(observe: Callable[..., Observation]) -> Callable[..., Observation]:  # 
 
 
 @pytest.fixture
-def judge(register_of: Checkout, tmp_path: Path) -> Callable[..., Report]:
+def judge(register_of: Checkout, tmp_path: Path) -> Judge:
     """Judge hosts with a waiver file and an attestation file, on a day."""
 
     def go(
@@ -118,7 +121,7 @@ def judge(register_of: Checkout, tmp_path: Path) -> Callable[..., Report]:
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """The ssh private key of a person, made when first asked for."""
     folder = tmp_path_factory.mktemp("keys")
 
@@ -132,7 +135,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def signed(keys: Callable[[str], Path]) -> Callable[..., Observation]:
+def signed(keys: Keys) -> MakeHost:
     """An observation whose site knows Anna's key."""
 
     def make(seen: Observation) -> Observation:
@@ -143,9 +146,8 @@ def signed(keys: Callable[[str], Path]) -> Callable[..., Observation]:
 
 
 @pytest.fixture
-def clawkeep(register_of: Checkout, monkeypatch: pytest.MonkeyPatch, clawkeep):
+def clawkeep(register_of: Checkout, monkeypatch: pytest.MonkeyPatch, clawkeep: CommandLine) -> CommandLine:
     """Run the command line on TODAY; gives exit status, standard output and standard error."""
     monkeypatch.setattr(repo, "find", lambda: register_of.repo)
-    monkeypatch.setattr(app, "now", lambda: NOW)
-    monkeypatch.setattr(app.cli_exceptions, "now", lambda: NOW)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
     return clawkeep

@@ -24,6 +24,8 @@ from clawkeep.verify.evaluate import Selection, evaluate
 from clawkeep.verify.exceptions import Files
 from clawkeep.verify.report import Exit, Report
 
+from .conftest import Keys
+
 CHECKOUT = repo.find(Path(__file__))
 DRILLED = datetime.date(2026, 11, 1)
 NEXT_DAY = DRILLED + datetime.timedelta(1)
@@ -43,7 +45,7 @@ def with_runbook(seen: Observation, change: Callable[[str], str]) -> Observation
 
 
 @pytest.fixture
-def verify(good, keys):
+def verify(good: Observation, keys: Keys) -> Callable[..., Report]:
     """Judge BGL-02 with a drill that was attested of the good host's runbook on DRILLED, by the key of `by`."""
     assert good.evidence is not None
     text = good.evidence.raw["inside"]["facts"]["runbook"]["text"]
@@ -71,35 +73,35 @@ def verify(good, keys):
 
 
 @pytest.mark.parametrize(("days", "status"), [(1, Status.PASS), (365, Status.PASS), (366, Status.FAIL)])
-def test_a_drill_stands_for_the_days_of_the_tier(verify, days, status):
+def test_a_drill_stands_for_the_days_of_the_tier(verify: Callable[..., Report], days: int, status: Status) -> None:
     report = verify(DRILLED + datetime.timedelta(days))
     assert report.results[0].status is status
     assert report.exit_status is (Exit.GREEN if status is Status.PASS else Exit.RED)
 
 
-def test_a_drill_of_another_runbook_is_no_drill_of_this_one(verify):
+def test_a_drill_of_another_runbook_is_no_drill_of_this_one(verify: Callable[..., Report]) -> None:
     (result,) = verify(NEXT_DAY, lambda text: text + "\n").results
     assert result.status is Status.FAIL
     assert "what it attests has changed" in result.message
 
 
-def test_a_runbook_of_a_former_address_fails_though_its_drill_is_in_date(verify):
+def test_a_runbook_of_a_former_address_fails_though_its_drill_is_in_date(verify: Callable[..., Report]) -> None:
     (result,) = verify(NEXT_DAY, lambda text: text.replace("203.0.113.10", "203.0.113.99")).results
     assert result.status is Status.FAIL
 
 
-def test_another_persons_signature_is_no_drill(verify):
+def test_another_persons_signature_is_no_drill(verify: Callable[..., Report]) -> None:
     report = verify(NEXT_DAY, by="Mallory")
     assert (report.results[0].status, report.exit_status) == (Status.MANUAL, Exit.WAIVERS)
 
 
-def test_a_runbook_that_was_not_read_whole_cannot_be_attested(verify):
+def test_a_runbook_that_was_not_read_whole_cannot_be_attested(verify: Callable[..., Report]) -> None:
     (result,) = verify(NEXT_DAY, lambda text: text + "x" * 262_144).results
     assert result.status is Status.INCONCLUSIVE
     assert "longer than the 256 KB" in result.message
 
 
-def test_without_an_attestation_it_waits_and_says_for_what(good):
+def test_without_an_attestation_it_waits_and_says_for_what(good: Observation) -> None:
     (result,) = evaluate([good], Selection(("BGL-02",)), checkout=CHECKOUT).results
     assert result.status is Status.MANUAL
     assert "`clawkeep attest BGL-02` with --evidence sha256:" in result.message

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.conftest import CommandLine
 
 from clawkeep.cli import app
 from clawkeep.evidence import store
+from clawkeep.evidence.observation import Observation
+from clawkeep.site.inventory import Inventory
 
-from .conftest import NOW, waivers
+from .conftest import NOW, Keys, MakeHost, waivers
 
 
 @pytest.fixture
-def bundle(tmp_path, host):
+def bundle(tmp_path: Path, host: MakeHost) -> Callable[..., Path]:
     """A recorded bundle of alpha, where NET-01 fails unless said otherwise."""
 
     def make(name: str = "bundle", *, limited: bool = False, **state: str) -> Path:
@@ -27,7 +31,7 @@ def bundle(tmp_path, host):
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Callable[..., Path]:
     def write(*entries: dict[str, str]) -> Path:
         path = tmp_path / "waivers.yml"
         path.write_text(waivers(*entries))
@@ -36,7 +40,9 @@ def file(tmp_path):
     return write
 
 
-def test_the_life_of_a_waiver(clawkeep, bundle, file, tmp_path):
+def test_the_life_of_a_waiver(
+    clawkeep: CommandLine, bundle: Callable[..., Path], file: Callable[..., Path], tmp_path: Path
+) -> None:
     broken, mended = bundle(), bundle("mended", red="")
     ended, out, _ = clawkeep("verify", "--evidence", broken)
     assert (ended, "fail 1" in out) == (1, True)
@@ -65,7 +71,9 @@ def test_the_life_of_a_waiver(clawkeep, bundle, file, tmp_path):
     assert (ended, "NET-03 accepts no waiver" in out, "fail 1" in out) == (4, True, True)
 
 
-def test_a_warning_changes_no_status(clawkeep, bundle, file):
+def test_a_warning_changes_no_status(
+    clawkeep: CommandLine, bundle: Callable[..., Path], file: Callable[..., Path]
+) -> None:
     ended, out, _ = clawkeep("verify", "--evidence", bundle(), "--waivers", file({"expires": "2026-11-25"}))
     assert ended == 0
     assert re.search(
@@ -73,13 +81,17 @@ def test_a_warning_changes_no_status(clawkeep, bundle, file):
     )
 
 
-def test_what_was_not_measured_outlasts_no_bad_waiver(clawkeep, bundle, file):
+def test_what_was_not_measured_outlasts_no_bad_waiver(
+    clawkeep: CommandLine, bundle: Callable[..., Path], file: Callable[..., Path]
+) -> None:
     dark = bundle(dark="NET-02")
     assert clawkeep("verify", "--evidence", dark, "--waivers", file({}))[0] == 2
     assert clawkeep("verify", "--evidence", dark, "--waivers", file({"expires": "2026-11-01"}))[0] == 4
 
 
-def test_a_bundle_of_some_hosts_is_a_limited_run(clawkeep, bundle, file):
+def test_a_bundle_of_some_hosts_is_a_limited_run(
+    clawkeep: CommandLine, bundle: Callable[..., Path], file: Callable[..., Path]
+) -> None:
     path = file({}, {"scope": "{host: beta}"})
     assert clawkeep("verify", "--evidence", bundle(limited=True), "--waivers", path)[0] == 0
     ended, out, _ = clawkeep("verify", "--evidence", bundle("whole"), "--waivers", path)
@@ -87,7 +99,7 @@ def test_a_bundle_of_some_hosts_is_a_limited_run(clawkeep, bundle, file):
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path: Path) -> Path:
     """An inventory of one host that is this machine."""
     folder = tmp_path / "site"
     (folder / "group_vars").mkdir(parents=True)
@@ -97,11 +109,11 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def contacted(monkeypatch, host):
+def contacted(monkeypatch: pytest.MonkeyPatch, host: MakeHost) -> list[str]:
     """What was observed in place of real hosts; empty as long as none was contacted."""
     seen: list[str] = []
 
-    def observe(hosts, *_, **__):
+    def observe(hosts: Inventory, *_: object, **__: object) -> list[Observation]:
         found = [host(one.name, red="NET-01") for one in hosts.hosts]
         seen.extend(one.name for one in hosts.hosts)
         return found
@@ -119,7 +131,9 @@ def contacted(monkeypatch, host):
         (waivers({"expires": ""}), "waivers.yml:3: expires: it is missing"),
     ],
 )
-def test_a_file_that_cannot_be_used_ends_before_a_host_is_contacted(clawkeep, site, contacted, content, sentence):
+def test_a_file_that_cannot_be_used_ends_before_a_host_is_contacted(
+    clawkeep: CommandLine, site: Path, contacted: list[str], content: str, sentence: str
+) -> None:
     (site / "waivers.yml").write_text(content)
     ended, out, err = clawkeep("verify", "-i", site / "hosts.yml")
     assert (ended, out, contacted) == (4, "", [])
@@ -127,13 +141,13 @@ def test_a_file_that_cannot_be_used_ends_before_a_host_is_contacted(clawkeep, si
     assert err.count("\n") == 1
 
 
-def test_every_mistake_has_its_line(clawkeep, site, contacted):
+def test_every_mistake_has_its_line(clawkeep: CommandLine, site: Path, contacted: list[str]) -> None:
     (site / "waivers.yml").write_text(waivers({"expires": "", "owner": "null"}, {"scope": "\x22<b>\\e[2J\x22"}))
     ended, _, err = clawkeep("verify", "-i", site)
     assert (ended, contacted, err.count("\n"), "\x1b" in err) == (4, [], 3, False)
 
 
-def test_a_named_file_must_be_there(clawkeep, site, contacted):
+def test_a_named_file_must_be_there(clawkeep: CommandLine, site: Path, contacted: list[str]) -> None:
     for option in ("--waivers", "--attestations"):
         ended, _, err = clawkeep("verify", "-i", site, option, site / "none.yml")
         assert (ended, contacted) == (4, [])
@@ -141,7 +155,9 @@ def test_a_named_file_must_be_there(clawkeep, site, contacted):
     assert clawkeep("verify", "-i", site)[0] == 1
 
 
-def test_what_is_wrong_without_a_host_is_said_first_and_measured_all_the_same(clawkeep, site, contacted):
+def test_what_is_wrong_without_a_host_is_said_first_and_measured_all_the_same(
+    clawkeep: CommandLine, site: Path, contacted: list[str]
+) -> None:
     (site / "waivers.yml").write_text(waivers({"scope": "{group: edge}", "expires": "2026-11-21"}))
     ended, out, err = clawkeep("verify", "-i", site)
     assert (ended, contacted) == (4, ["alpha"])
@@ -149,13 +165,13 @@ def test_what_is_wrong_without_a_host_is_said_first_and_measured_all_the_same(cl
     assert "fail 1" in out
 
 
-def test_groups_are_those_of_the_inventory(clawkeep, site, contacted):
+def test_groups_are_those_of_the_inventory(clawkeep: CommandLine, site: Path, contacted: list[str]) -> None:
     (site / "waivers.yml").write_text(waivers({"scope": "{group: edge}"}))
     ended, out, _ = clawkeep("verify", "-i", site)
     assert (ended, "waived 1" in out, contacted) == (0, True, ["alpha"])
 
 
-def test_waivers_are_checked_without_a_host(clawkeep, site, contacted):
+def test_waivers_are_checked_without_a_host(clawkeep: CommandLine, site: Path, contacted: list[str]) -> None:
     ended, out, _ = clawkeep("waivers", "check", "-i", site)
     assert (ended, out) == (0, "waivers 0   attestations 0   objections 0\n")
     (site / "waivers.yml").write_text(waivers({}))
@@ -173,11 +189,11 @@ def test_waivers_are_checked_without_a_host(clawkeep, site, contacted):
 
 
 @pytest.mark.usefixtures("manual", "contacted")
-def test_the_life_of_an_attestation(clawkeep, site, keys):
+def test_the_life_of_an_attestation(clawkeep: CommandLine, site: Path, keys: Keys) -> None:
     args = ("verify", "-i", site, "--control", "BGL-02")
     ended, out, _ = clawkeep(*args)
     assert (ended, "manual 1" in out) == (0, True)
-    digest = re.search(r"--evidence (sha256:[0-9a-f]{64})", " ".join(out.split())).group(1)
+    (digest,) = set(re.findall(r"--evidence (sha256:[0-9a-f]{64})", " ".join(out.split())))
 
     words = ("--evidence", digest, "--statement", "Drilled: it works", "--person", "Anna", "--role", "owner")
     sign = ("attest", "BGL-02", "-i", site, "--host", "alpha", *words, "--key", keys("Anna"))
@@ -194,7 +210,14 @@ def test_the_life_of_an_attestation(clawkeep, site, keys):
 
 
 @pytest.mark.usefixtures("manual")
-def test_an_attested_host_is_green_and_a_lapsed_one_red(clawkeep, site, keys, monkeypatch, host, signed):
+def test_an_attested_host_is_green_and_a_lapsed_one_red(
+    clawkeep: CommandLine,
+    site: Path,
+    keys: Keys,
+    monkeypatch: pytest.MonkeyPatch,
+    host: MakeHost,
+    signed: MakeHost,
+) -> None:
     monkeypatch.setattr(app, "observe", lambda *_, **__: [signed(host())])
     key = Path(f"{keys('Anna')}.pub").read_text().strip()
     (site / "group_vars" / "all.yml").write_text(f"site_name: a site\nsite_signers: [{{name: Anna, key: '{key}'}}]\n")
@@ -219,7 +242,9 @@ def test_an_attested_host_is_green_and_a_lapsed_one_red(clawkeep, site, keys, mo
     ],
 )
 @pytest.mark.usefixtures("manual")
-def test_what_cannot_be_attested_is_one_sentence(clawkeep, site, keys, changes, sentence):
+def test_what_cannot_be_attested_is_one_sentence(
+    clawkeep: CommandLine, site: Path, keys: Keys, changes: dict[str, str], sentence: str
+) -> None:
     key = Path(f"{keys('Anna')}.pub").read_text().strip()
     (site / "group_vars" / "all.yml").write_text(f"site_name: a site\nsite_signers: [{{name: Anna, key: '{key}'}}]\n")
     options = {"--evidence": "sha256:" + "a" * 64, "--statement": "it works", "--person": "Anna", "--role": "owner"}
@@ -233,13 +258,15 @@ def test_what_cannot_be_attested_is_one_sentence(clawkeep, site, keys, changes, 
 
 
 @pytest.fixture
-def baseline(clawkeep, bundle, tmp_path):
+def baseline(clawkeep: CommandLine, bundle: Callable[..., Path], tmp_path: Path) -> Path:
     """report.json of a green run of alpha."""
     clawkeep("verify", "--evidence", bundle("green", red=""), "--report", tmp_path / "green-report")
     return tmp_path / "green-report" / "report.json"
 
 
-def test_a_green_run_that_is_worse_than_its_baseline(clawkeep, bundle, baseline, request, tmp_path):
+def test_a_green_run_that_is_worse_than_its_baseline(
+    clawkeep: CommandLine, bundle: Callable[..., Path], baseline: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     data = json.loads(baseline.read_text())  # it was taken before `manual` added its controls
     row = {**data["results"][0], "control": "BGL-02", "status": "pass"}
     baseline.write_text(json.dumps({**data, "results": [*data["results"], row]}))
@@ -258,12 +285,14 @@ def test_a_green_run_that_is_worse_than_its_baseline(clawkeep, bundle, baseline,
     assert ended == 0
 
 
-def test_a_fail_is_worse_than_drift(clawkeep, bundle, baseline):
+def test_a_fail_is_worse_than_drift(clawkeep: CommandLine, bundle: Callable[..., Path], baseline: Path) -> None:
     ended, out, _ = clawkeep("verify", "--evidence", bundle("now"), "--baseline", baseline)
     assert (ended, "newly failing 1" in out) == (1, True)
 
 
-def test_a_waived_fail_is_no_drift(clawkeep, bundle, baseline, file):
+def test_a_waived_fail_is_no_drift(
+    clawkeep: CommandLine, bundle: Callable[..., Path], baseline: Path, file: Callable[..., Path]
+) -> None:
     run = ("verify", "--evidence", bundle("now"), "--baseline", baseline, "--waivers", file({}))
     ended, out, _ = clawkeep(*run)
     assert (ended, "newly failing 0" in out, "waived 1" in out) == (0, True, True)
@@ -278,8 +307,8 @@ def test_a_waived_fail_is_no_drift(clawkeep, bundle, baseline, file):
     ],
 )
 def test_a_baseline_that_cannot_be_used_ends_before_a_host_is_contacted(
-    clawkeep, site, contacted, tmp_path, content, sentence
-):
+    clawkeep: CommandLine, site: Path, contacted: list[str], tmp_path: Path, content: str | None, sentence: str
+) -> None:
     path = tmp_path / "earlier.json"
     if content is not None:
         path.write_text(content)
@@ -291,14 +320,18 @@ def test_a_baseline_that_cannot_be_used_ends_before_a_host_is_contacted(
 
 
 @pytest.mark.parametrize(("old", "new"), [("alpha", "omega"), ("tier1_x", "tier2_x")])
-def test_a_baseline_of_other_hosts_ends_before_a_host_is_contacted(clawkeep, site, contacted, baseline, old, new):
+def test_a_baseline_of_other_hosts_ends_before_a_host_is_contacted(
+    clawkeep: CommandLine, site: Path, contacted: list[str], baseline: Path, old: str, new: str
+) -> None:
     baseline.write_text(baseline.read_text().replace(old, new))
     ended, out, err = clawkeep("verify", "-i", site, "--baseline", baseline)
     assert (ended, out, contacted) == (2, "", [])
     assert new in err
 
 
-def test_a_limited_run_misses_no_host_that_it_left_out(clawkeep, site, contacted, baseline):
+def test_a_limited_run_misses_no_host_that_it_left_out(
+    clawkeep: CommandLine, site: Path, contacted: list[str], baseline: Path
+) -> None:
     data = json.loads(baseline.read_text())
     more = {**data["hosts"][0], "name": "beta"}
     data["results"] = [{**row, "status": "fail" if row["control"] == "NET-01" else "pass"} for row in data["results"]]
@@ -310,7 +343,7 @@ def test_a_limited_run_misses_no_host_that_it_left_out(clawkeep, site, contacted
     assert contacted == ["alpha", "alpha"]
 
 
-def test_the_help_tells_exit_3_and_4(clawkeep):
+def test_the_help_tells_exit_3_and_4(clawkeep: CommandLine) -> None:
     said = " ".join(clawkeep("verify", "--help")[1].replace("│", " ").split())
     assert "3 drift: green, but worse than the baseline" in said
     assert "4 a waiver or an attestation is not in order" in said

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -54,13 +56,13 @@ EXPECTED: dict[tuple[str, str], str | None] = {
 
 
 @pytest.mark.parametrize(("was", "is_"), list(product(map(str, Status), repeat=2)))
-def test_each_pair_of_statuses(was, is_):
+def test_each_pair_of_statuses(was: str, is_: str) -> None:
     wanted = EXPECTED.get((was, is_))
     before, now = report(("a", "NET-01", was)), report(("a", "NET-01", is_))
     assert changes(before, now) == ([(wanted, "a", "NET-01")] if wanted else [])
 
 
-def test_a_control_that_is_gone_is_no_longer_measured_unless_it_was_left_out():
+def test_a_control_that_is_gone_is_no_longer_measured_unless_it_was_left_out() -> None:
     before = report(("a", "NET-01", "pass"), ("a", "NET-02", "pass"), ("a", "NET-03", "not_required"))
     now = report(("a", "NET-01", "pass"))
     assert changes(before, now) == [("newly_unmeasured", "a", "NET-02")]
@@ -69,14 +71,14 @@ def test_a_control_that_is_gone_is_no_longer_measured_unless_it_was_left_out():
     assert changes(dark, now) == []
 
 
-def test_a_control_that_is_new():
+def test_a_control_that_is_new() -> None:
     before = report(("a", "NET-01", "pass"))
     for status, wanted in (("pass", []), ("fail", ["new_failing"]), ("error", ["newly_unmeasured"])):
         now = report(("a", "NET-01", "pass"), ("a", "NET-02", status))
         assert [change for change, _, _ in changes(before, now)] == wanted
 
 
-def test_hosts_that_are_gone_new_or_silent():
+def test_hosts_that_are_gone_new_or_silent() -> None:
     before = report(("a", "NET-01", "pass"), ("b", "NET-01", "pass"), ("c", "NET-01", "pass"))
     rows = (HostRow("a", "tier1_x", True), HostRow("b", "tier1_x", False, "no"), HostRow("d", "tier1_x", True))
     now = report(("a", "NET-01", "pass"), ("b", "NET-01", "inconclusive"), ("d", "NET-01", "inconclusive"))
@@ -84,7 +86,7 @@ def test_hosts_that_are_gone_new_or_silent():
     assert found == [("newly_unmeasured", "b", ""), ("host_gone", "c", "")]
 
 
-def test_the_worst_comes_first():
+def test_the_worst_comes_first() -> None:
     before = report(*(("a", f"NET-{i:02}", s) for i, s in enumerate(("fail", "pass", "pass"))), ("b", "NET-00", "pass"))
     now = report(*(("a", f"NET-{i:02}", s) for i, s in enumerate(("pass", "error", "fail"))))
     kinds = [change for change, _, _ in changes(before, now)]
@@ -102,13 +104,13 @@ def test_the_worst_comes_first():
         (["pass", "pass"], ["pass"], 3),
     ],
 )
-def test_drift_decides_only_what_is_green_otherwise(before, now, exit_status):
+def test_drift_decides_only_what_is_green_otherwise(before: list[str], now: list[str], exit_status: int) -> None:
     earlier, later = (report(*(("a", f"NET-{i:02}", s) for i, s in enumerate(run))) for run in (before, now))
     found = drift.compare(drift.of(earlier), drift.of(later))
     assert dataclasses.replace(later, drift=found).exit_status is Exit(exit_status)
 
 
-def test_the_json_tells_the_drift():
+def test_the_json_tells_the_drift() -> None:
     found = drift.compare(drift.of(report(("a", "NET-01", "pass"))), drift.of(report(("a", "NET-01", "manual"))))
     data = machine.as_json(report(("a", "NET-01", "manual"), drift=found))["drift"]
     assert data == {
@@ -130,13 +132,13 @@ def test_the_json_tells_the_drift():
         ),
     ],
 )
-def test_other_hosts_are_not_compared(now, sentence):
+def test_other_hosts_are_not_compared(now: Report, sentence: str) -> None:
     before = report(*((host, "NET-01", "pass") for host in "abcd"))
     with pytest.raises(ClawkeepError, match=sentence):
         drift.compare(drift.of(before), drift.of(now))
 
 
-def test_what_was_not_asked_for_is_not_compared():
+def test_what_was_not_asked_for_is_not_compared() -> None:
     before = drift.of(report(*((host, control, "pass") for host in "ab" for control in ("NET-01", "NET-02"))))
     now = drift.of(report(("a", "NET-01", "pass")))
     assert drift.compare(before.only(hosts=["a"], controls=["NET-01"]), now).differences == ()
@@ -147,12 +149,12 @@ def test_what_was_not_asked_for_is_not_compared():
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_read_as_it_was_written(tmp_path):
+def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     told = report((HOSTILE, "NET-01", "fail"), ("a", "NET-01", "pass"), left_out=("NET-02",))
     assert drift.read(saved(tmp_path, told)) == drift.of(told)
 
 
-def test_ten_thousand_results(tmp_path):
+def test_ten_thousand_results(tmp_path: Path) -> None:
     rows = [(f"host{i:03}", f"NET-{j:02}", "pass") for i in range(100) for j in range(100)]
     before = drift.read(saved(tmp_path, report(*rows)))
     rows[1234] = ("host012", "NET-34", "fail")
@@ -160,7 +162,7 @@ def test_ten_thousand_results(tmp_path):
     assert [(one.host, one.control) for one in found.differences] == [("host012", "NET-34")]
 
 
-def _data(change) -> bytes:
+def _data(change: Callable[[dict[str, Any]], object]) -> bytes:
     data = machine.as_json(report(("a", "NET-01", "pass")))
     change(data)
     return json.dumps(data).encode()
@@ -190,7 +192,7 @@ def _data(change) -> bytes:
         (_data(lambda d: d["hosts"].append(d["hosts"][0])), "names a host twice"),
     ],
 )
-def test_what_is_no_report(tmp_path, content, sentence):
+def test_what_is_no_report(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(content)
     with pytest.raises(ClawkeepError) as raised:
@@ -199,7 +201,7 @@ def test_what_is_no_report(tmp_path, content, sentence):
     assert len(str(raised.value)) < 1000
 
 
-def test_what_cannot_be_read(tmp_path, monkeypatch):
+def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClawkeepError, match="cannot be read: No such file"):
         drift.read(tmp_path / "none.json")
     with pytest.raises(ClawkeepError, match="cannot be read: Is a directory"):
@@ -209,7 +211,7 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
         drift.read(saved(tmp_path, report(("a", "NET-01", "pass"))))
 
 
-def test_hostile_names_reach_no_terminal():
+def test_hostile_names_reach_no_terminal() -> None:
     rows = [(HOSTILE + str(i), "NET-01", "pass") for i in range(100)]
     found = drift.compare(drift.of(report(*rows)), drift.of(report((HOSTILE + "0", "NET-01", "fail"))))
     stream = io.StringIO()
@@ -221,5 +223,5 @@ def test_hostile_names_reach_no_terminal():
     assert "and 60 more changes" in text
 
 
-def test_the_order_of_changes_is_from_the_worst_down():
+def test_the_order_of_changes_is_from_the_worst_down() -> None:
     assert tuple(drift.ORDER) == (Change.NEW_FAILING, Change.NEWLY_UNMEASURED, Change.HOST_GONE, Change.FIXED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from clawkeep.base.errors import NotInOrder
@@ -10,7 +12,7 @@ from clawkeep.verify import exceptions, waivers
 from .conftest import waivers as text
 
 
-def refused(tmp_path, content: str | bytes) -> str:
+def refused(tmp_path: Path, content: str | bytes) -> str:
     path = tmp_path / "waivers.yml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(NotInOrder) as raised:
@@ -45,7 +47,7 @@ def refused(tmp_path, content: str | bytes) -> str:
         ("schema: 1\nwaivers:\n- ? [a]\n  : b\n", "F:3: a key must be a word"),
     ],
 )
-def test_a_file_that_is_no_waiver_file(tmp_path, content, sentence):
+def test_a_file_that_is_no_waiver_file(tmp_path: Path, content: bytes | str, sentence: str) -> None:
     assert refused(tmp_path, content).startswith(sentence)
 
 
@@ -76,11 +78,11 @@ def test_a_file_that_is_no_waiver_file(tmp_path, content, sentence):
         ({"expires": "2026-١٢-01"}, "F:10: expires: "),
     ],
 )
-def test_an_entry_that_is_no_waiver(tmp_path, changes, sentence):
+def test_an_entry_that_is_no_waiver(tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
     assert refused(tmp_path, text(changes)).startswith(sentence)
 
 
-def test_every_mistake_is_told_at_once(tmp_path):
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     said = refused(tmp_path, text({"owner": "null"}, {}, {"expires": "soon", "ticket": ""}))
     assert [part.split(": ")[0:2] for part in said.split("; ")] == [
         ["F:6", "owner"],
@@ -89,7 +91,7 @@ def test_every_mistake_is_told_at_once(tmp_path):
     ]
 
 
-def test_values_are_the_text_that_is_written(tmp_path):
+def test_values_are_the_text_that_is_written(tmp_path: Path) -> None:
     path = tmp_path / "waivers.yml"
     path.write_text(text({"ticket": "0123", "owner": "yes", "reason": ">-\n      two\n      lines"}))
     (waiver,) = waivers.load(path)
@@ -97,13 +99,13 @@ def test_values_are_the_text_that_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["schema: 1\n", "schema: 1\nwaivers:\n", "schema: 1\nwaivers: []\n"])
-def test_no_waiver_is_a_good_file(tmp_path, content):
+def test_no_waiver_is_a_good_file(tmp_path: Path, content: str) -> None:
     path = tmp_path / "waivers.yml"
     path.write_text(content)
     assert waivers.load(path) == ()
 
 
-def test_where_the_files_lie(tmp_path):
+def test_where_the_files_lie(tmp_path: Path) -> None:
     assert exceptions.read(tmp_path) == exceptions.Files()
     (tmp_path / "waivers.yml").write_text(text({}))
     for inventory in (tmp_path, tmp_path / "hosts.yml"):
@@ -117,12 +119,12 @@ def test_where_the_files_lie(tmp_path):
         exceptions.read(tmp_path, tmp_path)
 
 
-def test_a_link_that_leads_nowhere_is_not_no_waivers(tmp_path):
+def test_a_link_that_leads_nowhere_is_not_no_waivers(tmp_path: Path) -> None:
     (tmp_path / "waivers.yml").symlink_to("nowhere")
     with pytest.raises(NotInOrder, match="there is no file"):
         exceptions.read(tmp_path)
 
 
-def test_a_file_too_large(tmp_path, monkeypatch):
+def test_a_file_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clawkeep.site.dated_entries.FILE_CAP", 10)
     assert "is larger than" in refused(tmp_path, text({}))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.unit.engine.conftest import Checkout
 
 from clawkeep.base import repo
 from clawkeep.base.errors import ClawkeepError
@@ -17,12 +18,12 @@ from clawkeep.register import register, tiers
 from clawkeep.site import inventory
 from clawkeep.verify import exceptions
 
-from .conftest import NOW
+from .conftest import NOW, MakeHost
 
 CHECKOUT = repo.find(Path(__file__))
 
 
-def test_a_host_has_all_its_groups(register_of, tmp_path):
+def test_a_host_has_all_its_groups(register_of: Checkout, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     (folder / "group_vars").mkdir(parents=True)
     (folder / "group_vars" / "all.yml").write_text("site_name: here\n")
@@ -37,7 +38,7 @@ def test_a_host_has_all_its_groups(register_of, tmp_path):
         assert beta.groups == ("all", "tier1_x")
 
 
-def test_a_bundle_keeps_groups_and_an_older_one_has_none(register_of, host, tmp_path):
+def test_a_bundle_keeps_groups_and_an_older_one_has_none(register_of: Checkout, host: MakeHost, tmp_path: Path) -> None:
     folder, known = tmp_path / "bundle", tiers.load(register_of.repo.tiers)
     store.save(folder, [host()], NOW, limited=True)
     assert store.load(folder, known)[0].host.groups == ("all", "edge", "tier1_x")
@@ -59,7 +60,7 @@ def test_a_bundle_keeps_groups_and_an_older_one_has_none(register_of, host, tmp_
         ("[{name: Anna, key: AAAA}]", "a key is the line of an ssh public key file"),
     ],
 )
-def test_wrong_signers_are_one_sentence(tmp_path, signers, sentence):
+def test_wrong_signers_are_one_sentence(tmp_path: Path, signers: str, sentence: str) -> None:
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "all.yml").write_text(f"site_name: here\nsite_signers: {signers}\n")
     with pytest.raises(ClawkeepError) as raised:
@@ -67,7 +68,7 @@ def test_wrong_signers_are_one_sentence(tmp_path, signers, sentence):
     assert sentence in str(raised.value)
 
 
-def test_the_example_is_in_order():
+def test_the_example_is_in_order() -> None:
     folder = CHECKOUT.root / "inventories" / "example"
     files = exceptions.read(folder / "hosts.yml")
     assert (len(files.waivers), len(files.attestations)) == (1, 1)

@@ -398,7 +398,7 @@ def test_what_proves_nothing_is_not_measured(check: str, path: str, value: Any, 
     assert str(raised.value) == said
 
 
-JUNK = [None, 7, "text", [], {}, [[]], [{}], {"a": None}]
+JUNK: list[Any] = [None, 7, "text", [], {}, [[]], [{}], {"a": None}]
 
 
 @pytest.mark.parametrize("junk", JUNK)
@@ -740,16 +740,25 @@ def test_a_lock_that_is_there_from_the_last_run_is_one() -> None:
             Gateways.weak_tokens,
             ["the token of openclaw contains a word of example files"],
         ),
-        (
-            "settings",
-            {"origins": ["*"]},
-            lambda one: one.loose_origins(["https://agent.example"]),
-            ["openclaw allows the origins ['*'], not ['https://agent.example']"],
+        *(
+            (
+                "settings",
+                {"origins": origins},
+                lambda one: one.loose_origins(["agent.example", "other.example"]),
+                [f"openclaw allows the origins {origins}, not its front door's alone"],
+            )
+            for origins in (
+                ["*"],
+                [],
+                ["https://agent.example", "https://other.example"],
+                ["http://agent.example"],
+                ["https://agent.example.evil"],
+            )
         ),
         (
             "settings",
             {"host-header-fallback": True},
-            lambda one: one.loose_origins(["https://agent.example"]),
+            lambda one: one.loose_origins(["agent.example"]),
             ["openclaw takes the Host header for an origin"],
         ),
     ],

@@ -43,7 +43,7 @@ PATIENCE = 2.5  # seconds for a datagram
 PROXY_PATIENCE = 25.0  # seconds: the proxy itself waits 10 s for a name and 15 s for a connection
 WORKERS = 24
 TYPES = {"A": 1, "NULL": 10, "TXT": 16, "AAAA": 28, "ANY": 255}
-NOERROR, REFUSED = 0, 5
+REFUSED = 5
 
 Record = Dict[str, Any]
 

@@ -19,7 +19,6 @@ QUERY = "query"  # a question to every name server that the container is told to
 REDIRECT = "redirect"  # an approved site sends the client on
 
 DIRECT = (TCP, UDP, ICMP)
-THROUGH = (CONNECT, GET, TLS, REDIRECT)
 
 
 class Case(NamedTuple):
@@ -119,8 +118,6 @@ CASES: Tuple[Case, ...] = (
     Case("metadata-redirect", "IMD-03", REDIRECT, "{redirect}", "an approved site redirects to it"),
 )
 
-# Nobody but a laboratory has names that lead to private addresses, or a site that redirects where it is told.
-STAGED = ("rebinding", "redirect")
 CONTROL_EXPERIMENTS = {
     TCP: "the host itself connects to the same target; `egress_forward_drop` grew by the packets",
     UDP: "the host itself is answered by the same target; `egress_forward_drop` grew by the packets",

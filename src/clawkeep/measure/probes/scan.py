@@ -18,7 +18,6 @@ from typing import Any
 
 import nmap
 
-TCP_PORTS = 65535
 TRIES = 2  # probes that a silent port gets
 TCP = f"-sS --max-retries {TRIES - 1} --min-rtt-timeout 300ms"
 UDP = "-sU --max-retries 2 --min-rate 100 --min-rtt-timeout 500ms"  # responders to mDNS wait before they answer

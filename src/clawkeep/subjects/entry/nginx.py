@@ -2,7 +2,7 @@
 
 Words are told apart as nginx does it (ngx_conf_read_token, checked against nginx 1.22.1): where a reader and nginx
 differ, a setting hides in what the reader takes for a word or a comment. Why no library does this:
-docs/decisions/0020-libraries-and-our-own.md.
+docs/decisions/0022-libraries-and-our-own.md.
 """
 
 from __future__ import annotations

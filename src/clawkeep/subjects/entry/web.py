@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -527,15 +527,15 @@ class Gateways:
                 found.append(f"the hook token of {name} is written in its settings")
         return found
 
-    def loose_origins(self, origins: Sequence[str]) -> list[str]:
-        """Sentences about browser interfaces that take other origins than these."""
+    def loose_origins(self, names: Collection[str]) -> list[str]:
+        """Sentences about browser interfaces that take another origin than one front door's, by these names."""
         found = []
         for name, settings in self._settings():
             if settings.get("ui") is not True:
                 continue
             have = texts(settings.get("origins"), f"the allowed origins of {name}")
-            if sorted(have) != sorted(origins):
-                found.append(f"{name} allows the origins {list(have)}, not {list(origins)}")
+            if len(have) != 1 or have[0] not in {f"https://{one}" for one in names}:
+                found.append(f"{name} allows the origins {list(have)}, not its front door's alone")
             if settings.get("host-header-fallback") is not False:
                 found.append(f"{name} takes the Host header for an origin")
         return found

@@ -17,7 +17,6 @@ from clawkeep.subjects.systemd import units
 
 UNIT = "chrony.service"
 LOCAL = "7F7F0101"  # chrony's own clock, as a reference
-NOT_RUNNING = 1  # chronyc cannot talk to the daemon
 LEAPS = ("Normal", "Insert second", "Delete second")
 
 

@@ -37,7 +37,6 @@ class Dnat:
     port: int
     last: int
     to_address: str
-    to_port: int
     source: str
     text: str
 
@@ -67,7 +66,6 @@ def _translation(family: str, source: str, rule: Rule, step: Translate) -> Dnat:
         port=port.low,
         last=port.high,
         to_address=step.address or ANYWHERE,
-        to_port=step.port or port.low,
         source=source,
         text=rule.text,
     )

@@ -49,11 +49,6 @@ class Listener:
         return is_loopback(self.address)
 
     @property
-    def wildcard(self) -> bool:
-        """Whether it takes every address of its family."""
-        return ipaddress.ip_address(self.address).is_unspecified
-
-    @property
     def where(self) -> str:
         """`address:port/proto`, IPv6 in brackets."""
         return f"{joined(self.address, self.port)}/{self.proto}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import threading
 import urllib.parse
 
@@ -165,9 +166,10 @@ def test_a_right_password_is_not_judged_while_its_address_waits(bench: Bench, ch
     assert cheap == []
 
 
-def test_misshapen_names_have_one_limit_together(bench: Bench) -> None:
+def test_misshapen_names_have_one_limit_together(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     found = [bench.login("A" * number, client=f"198.51.100.{number}").status for number in range(1, 42)]
     assert found == [401] * 40 + [429]
+    assert capsys.readouterr().out.splitlines()[0] == 'login refused for "" from 198.51.100.1'
     assert bench.login("bert", client="198.51.100.77").status == 401
 
 
@@ -228,6 +230,9 @@ def test_a_crowd_at_the_login_is_sent_away_and_not_counted(bench: Bench, monkeyp
     )
     assert values(answer, "Retry-After") == ["1"]
     assert bench.auth(cookie) == 204
+    with sqlite3.connect(bench.path) as db:
+        counts = dict(db.execute("SELECT key, count FROM attempts"))
+    assert (counts["user anna"], counts[f"net {OTHER}"], counts["user crowd-1"]) == (0, 0, 1)
     held.go.set()
     for thread in threads:
         thread.join()
@@ -355,6 +360,7 @@ def test_a_form_token_that_is_none_is_refused(bench: Bench, change: str) -> None
     [
         (b"\xff\xfe", 400),
         (b"csrf=1&csrf=2", 400),
+        (b"csrf=1&csrf=", 400),
         (b"&".join(b"f%d=1" % number for number in range(9)), 400),
         (b"&".join(b"f%d=1" % number for number in range(8)), 403),
         (b"user=%ff%fe", 400),

@@ -133,7 +133,14 @@ FEW = "it repeats a few characters"
         ("dragon-football:7x", COMMON),
         ("ab1cdefg-hijk-lmno", COMMON),
         ("$3cr3t-4dm!n-dr4g0n-7", COMMON),
-        ("wxyz-0123-uiop-4567", COMMON),
+        # Five characters differ in what is left of these: `-45q%`; six in `-xyz` and the like, whose runs are short.
+        ("wxyz-0123-uiop-45Q%", COMMON),
+        ("zyxw-3210-poiu-45Q%", COMMON),
+        ("7890-mnop-45Q%-----", COMMON),
+        ("password-xyz-Q%9", ""),
+        ("password-zyx-Q%9", ""),
+        ("password-890-Q%x", ""),
+        ("xq7!zkxq7!zkxq", ""),
         ("wxy-012-uio-456-zt", ""),
     ],
 )

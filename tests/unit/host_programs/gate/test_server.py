@@ -425,11 +425,11 @@ def test_users_are_added_listed_locked_and_removed(line: Line) -> None:
 
 
 def test_the_password_is_the_line_that_was_read(line: Line) -> None:
-    line("user", "add", "anna", stdin=f" {GOOD} \nmore\n")
+    line("user", "add", "anna", stdin=f" {GOOD} X\nmore\n")
     stored = line.store.stored_hash("anna")
     assert stored
     assert hashed("x").split("$")[:4] == stored.split("$")[:4]
-    assert matches(f" {GOOD} ", stored)
+    assert matches(f" {GOOD} X", stored)
     line("user", "passwd", "anna", stdin=f"{GOOD} too\n")
     changed = line.store.stored_hash("anna")
     assert changed
@@ -467,6 +467,13 @@ def test_what_cannot_be_done_is_one_sentence(line: Line, words: tuple[str, ...],
 def test_a_long_line_is_no_password(line: Line) -> None:
     status, _, err = line("user", "add", "anna", stdin="Tr7-ovK!pe2#Lm" * 1000)
     assert (status, "longer than 1024 bytes" in err) == (1, True)
+
+
+def test_no_more_is_read_than_a_password_could_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = io.StringIO("x" * 10000)
+    monkeypatch.setattr(sys, "stdin", endless)
+    assert server.ask_password() == "x" * 4096
+    assert endless.tell() == 4096
 
 
 class Terminal(io.StringIO):
@@ -569,7 +576,12 @@ def test_ages_in_the_report_are_rounded(tmp_path: Path) -> None:
 
 def test_the_gate_serves_with_its_settings(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Settings, Path]] = []
-    monkeypatch.setattr(server, "serve", lambda settings, _, path: seen.append((settings, path)))
+
+    def serve(settings: Settings, store: Store, path: Path) -> None:
+        assert store.users() == []
+        seen.append((settings, path))
+
+    monkeypatch.setattr(server, "serve", serve)
     assert line("serve", "--socket", str(tmp_path / "gate.sock")) == (0, "", "")
     assert line("serve") == (0, "", "")
     assert seen == [(SETTINGS, tmp_path / "gate.sock"), (SETTINGS, Path("/run/clawkeep-gate/gate.sock"))]
@@ -585,6 +597,8 @@ def test_the_places_are_the_roles() -> None:
     assert options == argparse.Namespace(
         command="report", config=Path("/etc/clawkeep/gate/gate.json"), state=Path("/var/lib/clawkeep-gate/gate.sqlite")
     )
+    given = server.arguments().parse_args(["--config", "/a", "--state", "/b", "serve", "--socket", "/c"])
+    assert (given.config, given.state, given.socket) == (Path("/a"), Path("/b"), Path("/c"))
     assert (server.ACCOUNT, server.WEB_GROUP) == ("clawkeep-gate", "www-data")
 
 
@@ -624,6 +638,40 @@ def test_a_command_that_is_none_is_a_usage_error(line: Line, words: tuple[str, .
     assert (status, out) == (2, "")
     assert err.startswith("usage: clawkeep-gate")
     assert line.became == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--help",),
+            """The session gate of the browser entry.
+            serve answer nginx
+            user people who may log in
+            revoke end the sessions of one person, or all
+            report what is in force, as JSON, without secrets
+            probe-session print the token of a test session that nobody logged in for
+            probe-end end all test sessions""",
+        ),
+        (
+            ("user", "--help"),
+            """add add a person; the password is asked for
+            passwd set another password and end the person's sessions
+            lock let nobody in under this name, and end its sessions
+            unlock undo a lock
+            remove forget a person
+            list names, and whether locked""",
+        ),
+    ],
+)
+def test_the_help_tells_each_command(
+    line: Line, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = line(*words)
+    said = [" ".join(one.split()) for one in out.splitlines()]
+    assert status == 0
+    assert [one for one in map(str.strip, told.splitlines()) if one not in said] == []
 
 
 def test_the_version_is_the_packages(line: Line) -> None:

@@ -59,6 +59,8 @@ def write(path: Path, **changes: object) -> Path:
 def test_settings_are_what_the_role_wrote(tmp_path: Path) -> None:
     assert Settings.load(write(tmp_path / "gate.json")) == SETTINGS
     assert Settings.load(write(tmp_path / "gate.json", peer_networks="absent")) == OUTSIDE
+    least = {"idle": 1, "absolute": 1, "attempts": 1, "window": 1, "lockout": 1}
+    assert Settings.load(write(tmp_path / "gate.json", **least)) == replace(SETTINGS, **least)  # type: ignore[arg-type]
     same = {"idle": 28800, "lockout": 60, "origin": "https://a"}
     assert Settings.load(write(tmp_path / "gate.json", **same)) == replace(SETTINGS, **same)  # type: ignore[arg-type]
 
@@ -137,10 +139,10 @@ def test_what_is_forgotten_is_overwritten(tmp_path: Path, store: Store) -> None:
 
 
 def test_a_change_that_breaks_off_changes_nothing(store: Store) -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="anna"):
         store.set_password("anna", "other", new=True)
     assert store.users() == [("anna", STORED, False)]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="bert"):
         store.set_password("bert", "other", new=False)
     assert store.users() == [("anna", STORED, False)]
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 import types
 from collections.abc import Callable
 from io import BytesIO
@@ -395,8 +396,8 @@ def wish(tmp_path: Path) -> dict[str, Any]:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the system's log was told."""
     lines: list[str] = []
-    monkeypatch.setattr(alerter.syslog, "syslog", lambda _, text: lines.append(text))
-    monkeypatch.setattr(alerter.syslog, "openlog", lambda _: None)
+    monkeypatch.setattr("syslog.syslog", lambda _, text: lines.append(text))
+    monkeypatch.setattr("syslog.openlog", lambda _: None)
     return lines
 
 
@@ -439,7 +440,7 @@ def test_silence_is_looked_for_once(
 ) -> None:
     file = Path(wish["store"], HOST, "2026-01-01.jsonl")
     file.touch()
-    os.utime(file, (0, alerter.time.time() - 1000))
+    os.utime(file, (0, time.time() - 1000))
     (tmp_path / "rules.json").write_text(json.dumps(wish), encoding="utf-8")
     for _ in range(2):
         assert run(monkeypatch, str(tmp_path / "rules.json"), "--silence") == 0

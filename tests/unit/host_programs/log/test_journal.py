@@ -223,7 +223,7 @@ def test_a_full_spool_waits_for_the_agent(read: Any, tmp_path: Path, monkeypatch
         most[0] = 1 << 30
 
     most = [1]
-    monkeypatch.setattr(reader.time, "sleep", sleep)
+    monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr(reader.Pieces, "full", lambda self: sum(p.stat().st_size for p in self.all()) >= most[0])
     read(1)
     pieces = read(3)

@@ -199,7 +199,7 @@ def test_a_database_in_trouble_is_not_tried_before_its_time(world: World, monkey
     world.database("main").write_text("no database " * 100, encoding="utf-8")
     world.step()
     tried: list[str] = []
-    monkeypatch.setattr(exporter.apart, "each", lambda due, *_: tried.extend(one.key for one in due) or [])
+    monkeypatch.setattr("clawkeep_host.log.apart.each", lambda due, *_: tried.extend(one.key for one in due) or [])
     world.step(1.9)
     assert tried == []
     world.step(0.1)

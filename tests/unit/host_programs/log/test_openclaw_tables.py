@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from clawkeep_host.log import openclaw_tables as tables
-from clawkeep_host.openclaw_state import Busy, StateError
+from clawkeep_host.openclaw_state import Busy, Database, StateError
 
 NOW = 1_795_410_000_000
 
@@ -45,7 +45,7 @@ def forget(path: Path, session: str) -> None:
         connection.execute("DELETE FROM transcript_events WHERE session_id = ?", (session,))
 
 
-def heard(reader: tables.Reader, path: Path) -> list[str]:
+def heard(reader: tables.Reader, path: Path) -> list[Any]:
     return [tables.event(columns)["event_json"]["said"] for _, columns in reader.rows(path)]
 
 
@@ -183,8 +183,8 @@ def test_a_decision_is_told_when_its_millisecond_is_over(tmp_path: Path, monkeyp
 
 def test_time_that_runs_out_loses_no_row(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overdue = iter([False, True])
-    monkeypatch.setattr(tables.Database, "overdue", lambda _: next(overdue, False))
-    read = tables.Database.rows
+    monkeypatch.setattr(Database, "overdue", lambda _: next(overdue, False))
+    read = Database.rows
 
     def rows(self: Any, table: str, columns: str, rest: str, values: Any = ()) -> Any:
         if columns == "*" and values == (2,) and not late:
@@ -193,7 +193,7 @@ def test_time_that_runs_out_loses_no_row(agent: Path, monkeypatch: pytest.Monkey
         return read(self, table, columns, rest, values)
 
     late: list[bool] = []
-    monkeypatch.setattr(tables.Database, "rows", rows)
+    monkeypatch.setattr(Database, "rows", rows)
     reader = tables.Reader("transcript")
     assert [heard(reader, agent), heard(reader, agent)] == [["first 0"], ["first 1", "first 2"]]
 

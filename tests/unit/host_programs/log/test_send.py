@@ -209,7 +209,7 @@ def test_a_batch_is_answered_when_it_was_delivered(
         if failure:
             raise failure
 
-    monkeypatch.setattr(send.time, "sleep", pauses.append)
+    monkeypatch.setattr("time.sleep", pauses.append)
     batch = [b"BEGIN TRANSACTION", b"one", b"two", b"COMMIT TRANSACTION"]
     answers = served(monkeypatch, capsys, types.SimpleNamespace(deliver=deliver), *batch * 6)
     assert answers[0] == "OK"
