@@ -177,7 +177,7 @@ def test_a_decision_is_told_when_its_millisecond_is_over(tmp_path: Path, monkeyp
         connection.execute("INSERT INTO operator_approvals VALUES ('a', 50000)")
     reader = tables.Reader("approval")
     for now, told in ((50.5, 0), (51.0, 0), (51.001, 1), (60.0, 0)):
-        monkeypatch.setattr(tables.time, "time", lambda now=now: now)
+        monkeypatch.setattr("clawkeep_host.log.openclaw_tables.time.time", lambda now=now: now)
         assert len(reader.rows(path)) == told
 
 
