@@ -91,9 +91,11 @@ def _compose(lines: list[str]) -> Iterator[str]:
             continue
         rest, at = section["rest"], at + 1
         if rest[:1] in ("{", "["):
-            while at < len(lines) and "}" not in rest and "]" not in rest:
-                rest, at = rest + lines[at], at + 1
-            yield section[0][: section.start("rest")] + _ITEM.sub(_shown, rest)
+            parts = [rest]
+            while at < len(lines) and "}" not in parts[-1] and "]" not in parts[-1]:
+                parts.append(lines[at])
+                at += 1
+            yield section[0][: section.start("rest")] + _ITEM.sub(_shown, "".join(parts))
             continue
         yield section[0]
         depth = None

@@ -16,7 +16,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 _NAME_LIMIT = 64  # characters of a name before and behind the word that makes it one
 _NAME_REST = re.compile(rf"[\w.-]{{0,{_NAME_LIMIT}}}")
 _QUOTE = re.compile(r"(\\*)([\"'])")
-_CLOSING = {quote: re.compile(r"(\\*)" + quote) for quote in "\"'"}
+_CLOSING = {quote: re.compile(rf"[{quote}\n]") for quote in "\"'"}
 _SIGN = re.compile(
     r"(?P<quoted>\\*[\"'])?[\])]{0,2}"
     r"(?:[ \t]{0,16}(?P<sign>=>|:=|={1,3}|:|%3[DdAa]|\\+u003[dDaA])[ \t]{0,16}"
@@ -33,7 +33,7 @@ _ESCAPED = re.compile(r"(?:(?!%26)[^\s\"'\\&<>])+")
 _LIST = re.compile(r"\[(?P<items>[^\[\]]*)")
 _NO_STRING = re.compile(r"[^\s\"'\\,\[\]{}]+")  # of JSON: a number, true, null
 _MASK = re.compile(r"\[(?:redacted|dropped[ \w]{0,16})\]")
-_ITEM = re.compile(r"(?P<quote>\\*[\"'])(?:(?!(?P=quote)).)*(?:(?P=quote))?|[^\s,\"'\\]+")
+_ITEM = re.compile(r"(?P<quote>(?<!\\)\\{0,15}[\"'])(?:(?!(?P=quote)).)*(?:(?P=quote))?|[^\s,\"'\\]+")
 _BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]{0,16}\n(?P<indent>[ \t]+)[^\n]*(?:\n(?P=indent)[^\n]*)*")
 _COOKIES = re.compile(r"(?:=\\*\"[^\"\\\r\n]*\\*\"|[^\"'\\\r\n])+")
 _SCHEME = re.compile(r"(?:bearer|basic|digest|token|negotiate|ntlm|apikey|hmac|bot|key|hawk)[ \t]{1,8}", re.I)
@@ -161,10 +161,12 @@ def _closing(text: str, quote: re.Match[str]) -> int:
 
     A string within n strings has quotes behind 2**n - 1 backslashes; what is escaped in it has more, in steps of 2**n.
     """
-    depth = len(quote[1])
-    line = text.find("\n", quote.end())
-    limit = len(text) if line < 0 else line
-    for other in _CLOSING[quote[2]].finditer(text, quote.end(), limit):
-        if len(other[1]) % (2 * (depth + 1)) == depth:
-            return other.end() - 1 - depth
-    return limit
+    depth, at = len(quote[1]), quote.end()
+    for other in _CLOSING[quote[2]].finditer(text, at):
+        if other[0] == "\n":
+            return other.start()
+        before = text[at : other.start()]
+        if (len(before) - len(before.rstrip("\\"))) % (2 * (depth + 1)) == depth:
+            return other.start() - depth
+        at = other.end()
+    return len(text)

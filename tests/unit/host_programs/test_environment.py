@@ -166,3 +166,12 @@ def test_nothing_else_is_recorded() -> None:
     kept = json.dumps([recorder.facts, recorder.commands["measured"]["json"], recorder.commands["json"]["json"]])
     assert PLAIN not in kept + json.dumps(recorder.commands["text"]["lines"]) + result.text
     assert recorder.facts["fact"] == {"Config": {"Env": [f"A={DROPPED}", "MY_SECRET=[redacted]"]}}
+
+
+def test_a_section_that_nothing_ends_keeps_it_not_busy() -> None:
+    for text in (
+        "environment: {\n" + "a\n" * 300_000,
+        "environment:\n" + " a: b\n" * 100_000,
+        "Environment=" + "\\\n" * 300_000,
+    ):
+        assert text_without_values(text).count("\n") <= text.count("\n") + 1

@@ -20,6 +20,7 @@ NOW = 1_000_000.0
 def test_silence_is_told_once_and_again_after_a_return() -> None:
     alerts, hosts = alerter.silent({"a": NOW - 60, "b": NOW - 901}, 900, NOW, {})
     assert [one["from"] for one in alerts] == ["b"]
+    assert alerter.silent({"a": NOW - 900}, 900, NOW, {})[0] == []
     assert alerter.silent({"a": NOW - 60, "b": NOW - 901}, 900, NOW, hosts)[0] == []
     _, back = alerter.silent({"b": NOW}, 900, NOW, hosts)
     assert back["b"]["told"] is None

@@ -319,6 +319,12 @@ def test_a_refused_file_is_alerted_by_the_joined_event() -> None:
     assert told(audited("/root/x", serial=8)[2:], known) == []
 
 
+def test_one_event_is_one_alert_however_many_paths_it_names() -> None:
+    known = rules()
+    assert len(told(audited("/root/x"), known)) == 1
+    assert told(audited("/root/y")[2:], known) == []
+
+
 @pytest.mark.parametrize(
     ("name", "key", "alerted"),
     [
@@ -352,6 +358,14 @@ def test_the_same_alert_is_told_once_a_window_and_counted() -> None:
     assert [len(one) for one in found] == [1, 0, 0, 1, 0]
     assert [one["repeated"] for alerts in found for one in alerts] == [0, 2]
     assert len(known.of(stored(drop("forward", "192.0.2.10"), 62))) == 1
+
+
+def test_memory_of_what_was_told_is_bounded() -> None:
+    known = rules()
+    known.told = {("x", str(n)): (0.0, 0) for n in range(10_000)}
+    for n in range(5):
+        known.of(stored(drop("forward", f"192.0.2.{n}")))
+    assert len(known.told) == 10_000
 
 
 @pytest.mark.parametrize(
@@ -414,7 +428,10 @@ def test_an_alert_is_written_logged_and_handed_on(
 
 @pytest.mark.parametrize("notify", [["/nonexistent"], ["false"]])
 def test_a_notifier_that_fails_is_told_of(wish: dict[str, Any], logged: list[str], notify: list[str]) -> None:
+    before = os.umask(0)
     alerter.tell({"alert": "x"}, wish["output"], notify)
+    os.umask(before)
+    assert Path(wish["output"]).stat().st_mode & 0o777 == 0o600
     assert [json.loads(one)["notified"] for one in logged] == [False]
 
 

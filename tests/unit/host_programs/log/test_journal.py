@@ -70,6 +70,11 @@ def test_a_piece_goes_when_the_agent_has_read_it(read: Any, tmp_path: Path, monk
     state.write_text(json.dumps({"curr_offs": first.stat().st_size}), encoding="utf-8")
     pieces.sweep()
     assert pieces.all() == [second, third]
+    for piece in (second, third):
+        state = tmp_path / f"imfile-state:{piece.stat().st_ino}:0123"
+        state.write_text(json.dumps({"curr_offs": piece.stat().st_size}), encoding="utf-8")
+    pieces.sweep()
+    assert pieces.all() == [third]  # it tells where to go on
     assert pieces.cursor() == "3"
     assert reader.Pieces(tmp_path, 1).full()
 
@@ -164,7 +169,8 @@ def test_a_record_that_is_too_long_is_told_with_its_place(monkeypatch: pytest.Mo
     assert (long["cursor"], long["at"]) == ("s=1", 1795409265923955)
     assert long["MESSAGE"] == "[withheld: a record of the journal is longer than 400 bytes]"
     assert (long["SYSLOG_IDENTIFIER"], after["MESSAGE"], after["cursor"]) == (reader.PROGRAM, "on", "s=2")
-    assert len(records.rest) <= 401
+    records.feed(b"x" * 5000)
+    assert len(records.rest) == 401
 
 
 def test_a_record_as_long_as_that_is_read() -> None:

@@ -213,6 +213,10 @@ def test_a_busy_database_is_told_when_it_stays_busy(world: World, monkeypatch: p
     writer.execute("BEGIN EXCLUSIVE")
     assert [world.trouble(20), world.trouble(20), world.trouble(15)] == [[], [], []]
     assert world.trouble(30) == [("openclaw-agent.sqlite", "database is locked")]
+    for _ in range(6):
+        world.step(exporter.BUSY_PAUSES)
+    (trouble,) = world.export.troubles.values()
+    assert trouble.retry - world.now <= exporter.BUSY_PAUSES
     writer.execute("ROLLBACK")
     writer.close()
     assert world.heard(exporter.BUSY_PAUSES + 1) == ["one"]

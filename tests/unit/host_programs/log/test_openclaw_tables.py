@@ -169,6 +169,18 @@ def test_what_is_told_at_one_moment_is_told_together(tmp_path: Path, monkeypatch
     assert told == [["a", "b"], ["c"], []]
 
 
+def test_a_decision_is_told_when_its_millisecond_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one may still be written into it."""
+    path = tmp_path / "openclaw.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE operator_approvals (approval_id TEXT, resolved_at_ms INTEGER)")
+        connection.execute("INSERT INTO operator_approvals VALUES ('a', 50000)")
+    reader = tables.Reader("approval")
+    for now, told in ((50.5, 0), (51.0, 0), (51.001, 1), (60.0, 0)):
+        monkeypatch.setattr("clawkeep_host.log.openclaw_tables.time.time", lambda now=now: now)
+        assert len(reader.rows(path)) == told
+
+
 def test_time_that_runs_out_loses_no_row(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overdue = iter([False, True])
     monkeypatch.setattr(Database, "overdue", lambda _: next(overdue, False))

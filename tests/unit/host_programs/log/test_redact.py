@@ -72,8 +72,8 @@ def test_everyday_text_stays() -> None:
 
 
 def test_json_is_told_as_fields_with_its_own_message() -> None:
-    record = shaped(json.dumps({"log": "said\n", "n": 1, "tokens": 5}))
-    assert (record["message"], record["data"]) == ("said", {"log": "said\n", "n": 1, "tokens": 5})
+    record = shaped(json.dumps({"log": "said \n", "n": 1, "tokens": 5}))
+    assert (record["message"], record["data"]) == ("said ", {"log": "said \n", "n": 1, "tokens": 5})
     assert shaped('{"msg": 1}')["message"] == ""
     assert shaped("[1]")["message"] == "[1]"
     assert shaped("{no json")["message"] == "{no json"
@@ -98,7 +98,8 @@ def test_no_record_is_longer_than_the_store_takes(form: str, letter: str) -> Non
 def test_what_fits_is_not_cut() -> None:
     record = shaped("x" * 50_000)
     assert (len(record["message"]), "cut" in record) == (50_000, False)
-    assert shaped("x", cut=7, **{"syslogtag": "x:"})["cut"] == 7
+    assert shaped("x", cut=7)["cut"] == 7
+    assert shaped("x" * 90_000, cut=123_456)["cut"] == 123_456
 
 
 def test_a_cut_goes_through_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
