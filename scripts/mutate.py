@@ -19,6 +19,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -94,6 +95,7 @@ def wrap_in_trampoline(mutants, is_classmethod=False):
 # Mutated programs of root would act on this machine. They get no network, no daemon's socket, process ids of their own
 # and a file system of which they can write this one folder.
 NAMESPACES = """\
+echo 20000 >/proc/sys/kernel/ns_last_pid # tests invent low ones, which shall be nobody's
 mount --make-rprivate /
 mount -t tmpfs none /run
 mkdir /run/kept
@@ -208,7 +210,7 @@ class Tree:
         digest = hashlib.sha256(repr(code).encode()).hexdigest()
         if not self.stamp.exists() or self.stamp.read_text(encoding="ascii") != digest:
             (self.mutants / "mutmut-stats.json").unlink(missing_ok=True)
-            for meta in (self.mutants / "src").rglob("*.meta"):
+            for meta in self._metas():
                 forget_survivors(meta)
             self.generate()
             self.unfit.write_text(json.dumps(self._unfit()), encoding="utf-8")
@@ -246,16 +248,54 @@ class Tree:
         }
         return "\n[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
 
-    def run(self, *argv: str) -> None:
-        """Run a command in the tree; its output goes to the log, and to a terminal where there is one."""
+    def run(self, *argv: str) -> int:
+        """Run a command in the tree and give its status, negative for a signal.
+
+        Its output goes to the terminal or to the log. A mutant may end its process group, so it gets one of its own.
+        """
         with self.log.open("wb") as log:
             shown = None if sys.stdout.isatty() else log
             ended = subprocess.run(
-                argv, cwd=self.folder, env=self._environment(), stdout=shown, stderr=shown, check=False
+                argv,
+                cwd=self.folder,
+                env=self._environment(),
+                stdout=shown,
+                stderr=shown,
+                start_new_session=True,
+                check=False,
             )
-        if ended.returncode:
-            print(self.log.read_text(encoding="utf-8", errors="replace")[-4000:], file=sys.stderr)
-            sys.exit(f"mutate: mutmut ended with status {ended.returncode}")
+        if ended.returncode > 0:
+            sys.exit(f"mutate: mutmut ended with status {ended.returncode}, see {self.log}")
+        return ended.returncode
+
+    def try_out(self, names: Sequence[str]) -> None:
+        """Have mutmut try the mutants that are not tried yet; one that ends mutmut itself is found by halving."""
+        for start in range(0, len(names), AT_ONCE):
+            untried = self._untried(names[start : start + AT_ONCE])
+            if not untried or self.run(sys.executable, "-m", "mutmut", "run", *untried) == 0:
+                continue
+            left = self._untried(untried)
+            if len(untried) == len(left) == 1:
+                self._note_killed(left[0])
+                continue
+            self.try_out(left[: len(left) // 2])
+            self.try_out(left[len(left) // 2 :])
+
+    def _untried(self, names: Sequence[str]) -> list[str]:
+        notes: dict[str, int | None] = {}
+        for module in self.modules(["*"]):
+            notes |= module.notes
+        return [name for name in names if notes[name] is None]
+
+    def _note_killed(self, name: str) -> None:
+        for meta in self._metas():
+            known = json.loads(meta.read_text(encoding="utf-8"))
+            if name in known["exit_code_by_key"]:
+                known["exit_code_by_key"][name] = -signal.SIGKILL
+                meta.write_text(json.dumps(known), encoding="utf-8")
+
+    def _metas(self) -> list[Path]:
+        return sorted((self.mutants / "src").rglob("*.meta"))
 
     @staticmethod
     def _environment() -> dict[str, str]:
@@ -267,7 +307,7 @@ class Tree:
     def modules(self, wanted: Sequence[str]) -> list[Module]:
         """The modules of the area that match one of the patterns, with the results so far."""
         found = []
-        for meta in sorted((self.mutants / "src").rglob("*.meta")):
+        for meta in self._metas():
             path = meta.relative_to(self.mutants / "src").as_posix().removesuffix(".meta")
             notes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
             if notes and any(fnmatch.fnmatch(path, pattern) for pattern in wanted):
@@ -390,9 +430,7 @@ def main() -> None:
         left_out += tree.refresh(fresh=options.fresh)
         tree.generate()
         chosen = {module.path: module.sample(options.sample) for module in tree.modules(wanted)}
-        untried = [name for one in tree.modules(wanted) for name in chosen[one.path] if one.notes[name] is None]
-        for start in range(0, len(untried), AT_ONCE):
-            tree.run(sys.executable, "-m", "mutmut", "run", *untried[start : start + AT_ONCE])
+        tree.try_out([name for names in chosen.values() for name in names])
         for module in tree.modules(wanted):
             names = chosen[module.path]
             survivors = tree.survivors(module, [name for name in names if module.notes[name] not in KILLED])
