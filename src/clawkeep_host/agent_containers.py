@@ -52,7 +52,7 @@ class Inspection:
 def containers(roles: Collection[str]) -> list[Container]:
     """Every container whose label is one of `roles` (any label when there are none), running or not: one question."""
     wanted = urllib.parse.quote(json.dumps({"label": [agents.ROLE]}))
-    rows = json.loads(engine_api.ask("GET", f"/containers/json?all=true&filters={wanted}"))
+    rows = engine_api.get(f"/containers/json?all=true&filters={wanted}")
     return [one for one in map(_of, rows) if _has_role(one, roles)]
 
 
@@ -63,7 +63,7 @@ def unlabelled(
 
     Each container is looked at, so this takes its time. `seconds` gives what the next question gets.
     """
-    found = [_of(row) for row in json.loads(engine_api.ask("GET", "/containers/json?all=true", seconds=seconds()))]
+    found = [_of(row) for row in engine_api.get("/containers/json?all=true", seconds=seconds())]
     inspected, unseen = {}, []
     for one in found:
         try:
@@ -93,13 +93,13 @@ def bridges(networks: Collection[str], seconds: float = SECONDS) -> list[str]:
     """The host's interfaces of those of `networks` that are bridges."""
     return [
         str((row.get("Options") or {}).get(BRIDGE_NAME) or f"br-{row['Id'][:12]}")
-        for row in json.loads(engine_api.ask("GET", "/networks", seconds=seconds))
+        for row in engine_api.get("/networks", seconds=seconds)
         if row.get("Driver") == "bridge" and row.get("Name") in networks
     ]
 
 
 def _inspected(identity: str, seconds: float) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(engine_api.ask("GET", _path(identity, "json"), seconds=seconds))
+    settings: dict[str, Any] = engine_api.get(_path(identity, "json"), seconds=seconds)
     return settings
 
 

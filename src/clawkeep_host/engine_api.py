@@ -27,13 +27,16 @@ class Missing(EngineError):
     """The engine has no such container, image, network or volume."""
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
+    """HTTP over the engine's socket; each step may take `seconds`."""
+
     def __init__(self, path: str, seconds: float) -> None:
-        # The host's name goes into a header that the engine does not read.
+        """Prepare for the socket `path`; the host's name goes into a header that the engine does not read."""
         super().__init__("docker", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
+        """Connect to the socket instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
@@ -53,7 +56,7 @@ def ask(
 
     `seconds` is the silence that is borne, not the length of the answer; what is beyond `limit` bytes is left unread.
     """
-    connection = _Connection(engine, seconds)
+    connection = Connection(engine, seconds)
     try:
         text = json.dumps(body) if body is not None else None
         connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})

@@ -15,27 +15,18 @@ import weakref
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from clawkeep.collector.recorder import OUTPUT_LIMIT, Recorder
+from clawkeep_host import engine_api
 
-SOCKET = "/run/docker.sock"
+SOCKET = engine_api.SOCKET
 SECONDS = 30.0
 
 Listing = Callable[[], Any]
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over the engine's Unix socket."""
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(SOCKET)
-
-
 @contextlib.contextmanager
 def _answer(path: str, wish: Optional[Dict[str, Any]] = None) -> "Iterator[http.client.HTTPResponse]":
     """The engine's answer to GET `path`, or to a POST of `wish`; raises OSError or ValueError when it breaks off."""
-    connection = _Connection("docker")
+    connection = engine_api.Connection(SOCKET, SECONDS)
     try:
         if wish is None:
             connection.request("GET", path)

@@ -34,12 +34,9 @@ def namespaces(task: object, names: Iterable[str] = NAMESPACES) -> Dict[str, int
     return found
 
 
-def cgroup_of(pid: object) -> Optional[str]:
+def cgroup_of(pid: int) -> Optional[str]:
     """The path of the cgroup v2 of `pid` below the hierarchy's root; None on cgroup v1."""
-    for line in (_read("/proc/%s/cgroup" % pid) or "").split("\n"):
-        if line.startswith("0::"):
-            return line[3:]
-    return None
+    return proc.cgroup(pid) or None
 
 
 def threads(pid: int) -> List[int]:

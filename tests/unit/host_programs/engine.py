@@ -94,7 +94,9 @@ class Engine:
         *,
         seconds: float = engine_api.SECONDS,
         limit: int = engine_api.LIMIT,
+        engine: str = engine_api.SOCKET,
     ) -> bytes:
+        assert engine == "/run/docker.sock"
         self.asked.append((method, path, seconds, limit))
         if path == "/networks":
             self._refuse("networks", "")

@@ -48,7 +48,7 @@ def test_a_row_without_a_name_or_a_label_or_a_state_costs_no_other(monkeypatch: 
         {"Id": "d" * 64, "Labels": {"clawkeep.role": "agent"}},
         {"Id": "e" * 64, "Names": ["/web/alias", "/linked"], "Labels": {"clawkeep.role": "agent"}, "State": "dead"},
     ]
-    monkeypatch.setattr(engine_api, "ask", lambda *_: json.dumps(odd).encode())
+    monkeypatch.setattr(engine_api, "ask", lambda *_, **__: json.dumps(odd).encode())
     assert containers(["agent"]) == [
         Container("d" * 64, "d" * 12, "agent", ""),
         Container("e" * 64, "linked", "agent", "dead"),

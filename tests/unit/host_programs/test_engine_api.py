@@ -173,13 +173,13 @@ def test_an_answer_that_breaks_off_is_none(listening: Callable[[bytes | None], s
 
 def test_nothing_is_left_open(engine: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
-    really = engine_api._Connection.close
+    really = engine_api.Connection.close
 
-    def close(connection: engine_api._Connection) -> None:
+    def close(connection: engine_api.Connection) -> None:
         closed.append(True)
         really(connection)
 
-    monkeypatch.setattr(engine_api._Connection, "close", close)
+    monkeypatch.setattr(engine_api.Connection, "close", close)
     ask("GET", "/x", engine=at(engine))
     assert closed
     closed.clear()
@@ -192,11 +192,11 @@ def test_the_engine_has_its_usual_place_and_twenty_seconds(monkeypatch: pytest.M
     assert engine_api.SOCKET == "/run/docker.sock"
     limits: list[float | None] = []
 
-    def connect(connection: engine_api._Connection) -> None:
+    def connect(connection: engine_api.Connection) -> None:
         limits.append(connection.timeout)
         raise OSError(f"no {connection._path}")
 
-    monkeypatch.setattr(engine_api._Connection, "connect", connect)
+    monkeypatch.setattr(engine_api.Connection, "connect", connect)
     with pytest.raises(EngineError, match=r"^Docker does not answer: no /run/docker\.sock$"):
         ask("GET", "/x")
     assert limits == [20.0]

@@ -12,11 +12,12 @@ from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import integer, mapping, rows, text, texts
 from clawkeep.subjects.inspected import Inspected
 from clawkeep.subjects.network.topology import Topology
+from clawkeep_host import stop_flag
 from clawkeep_host.agents import ROLE
 
 COMMAND = "clawkeep-kill"
 SETTINGS = "/etc/clawkeep/kill.conf"
-KILLED = "/var/lib/clawkeep/kill/active"  # there from the kill to its release
+KILLED = str(stop_flag.ON_DISK)  # there from the kill to its release
 WRITABLE_BY_MORE_THAN_ROOT = 0o022
 # Words by which a line of a unit or time table means the agent, beside the agent containers' own names and ids.
 MEANT = re.compile(r"openclaw|clawkeep|\bagent\b|\$\(|`|xargs|\bps\s+-\w*a", re.I)
