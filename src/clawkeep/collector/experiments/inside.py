@@ -62,7 +62,7 @@ def probe(container: str, uid: int, nonce: str, root: str = "") -> Dict[str, Any
             tampering += foreign
         if ["done"] not in found:
             said = next((": " + row[1] for row in found if row[0] == "error" and len(row) > 1), "")
-            error = "the probe ended early%s%s" % (_status(session), said)
+            error = "the probe %s%s" % (_outcome(session), said)
     except (OSError, ValueError, KeyError, TypeError, Ended) as problem:
         error = "%s" % problem
     found = [row for row in found if row[0] != "error"]
@@ -96,12 +96,14 @@ def _pid(session: str) -> int:
     return int(shown.get("Pid") or 0)
 
 
-def _status(session: str) -> str:
+def _outcome(session: str) -> str:
+    """How a probe went that did not say that it was done: it may still be running."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         shown = api.get("/exec/%s/json" % session)
-        if not shown.get("Running"):
-            return " with status %s" % shown.get("ExitCode")
-    return ""
+        if shown.get("Running"):
+            return "did not end within %g s" % PROBE_SECONDS
+        return "ended early with status %s" % shown.get("ExitCode")
+    return "ended early"
 
 
 def _attached(session: str, end: float, stack: contextlib.ExitStack) -> Tuple[int, int, int]:
