@@ -74,6 +74,11 @@ class Lab:
         restored = self.clawkeep("lab", "restore", self.scenario, "green")
         assert restored.returncode == 0, restored.stderr
 
+    def become(self, tier: str) -> None:
+        """Give the host another tier in the lab's inventory; the next play makes it one."""
+        done = self.clawkeep("lab", "tier", self.scenario, tier)
+        assert done.returncode == 0, done.stderr
+
     def answers(self) -> bool:
         """Whether a new ssh connection gets through within a few seconds."""
         try:

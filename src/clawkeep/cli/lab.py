@@ -71,6 +71,18 @@ def inventory(scenario: Scenario) -> None:
 
 
 @app.command()
+def tier(
+    scenario: Scenario,
+    name: Annotated[str | None, typer.Argument(metavar="[TIER]", help="The tier that it is to have.")] = None,
+) -> None:
+    """Print the tier of the host in the inventory; with TIER, give it that one, and the next play makes it so."""
+    lab = state.lab(scenario)
+    if name is not None:
+        labs.set_tier(lab, name)
+    typer.echo(state.tier(lab))
+
+
+@app.command()
 def status(scenario: Annotated[str | None, typer.Argument(metavar="[SCENARIO]")] = None) -> None:
     """Tell what runs."""
     for name in [scenario] if scenario else SCENARIOS:

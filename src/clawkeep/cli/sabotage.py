@@ -40,15 +40,16 @@ def sabotage(
     ] = True,
 ) -> None:
     """Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1."""
-    checkout = repo.find()
+    checkout, lab = repo.find(), state.lab(scenario)
+    tier = state.tier(lab)
     known = load(checkout.sabotages)
     if not stems:
-        known = of_tier(known, register.load(checkout.controls), tiers.load(checkout.tiers)[scenario].rank)
+        known = of_tier(known, register.load(checkout.controls), tiers.load(checkout.tiers)[tier].rank)
     chosen = choose(list(known.values()), stems or [], every=every, some=some)
     if record:
-        recorded(checkout, scenario)  # what is missing is told before an hour of sabotages
+        recorded(checkout, tier)  # what is missing is told before an hour of sabotages
     console = Console(highlight=False)
-    campaign = Campaign(state.lab(scenario), checkout)
+    campaign = Campaign(lab, checkout)
     if repeat_green:
         campaign.green(turns=any(one.turns for one in chosen))
         console.print(Text(f"{scenario}: the snapshot is green", style="green"))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KVM = ("-accel", "kvm", "-cpu", "host")
-# A named CPU model translates faster than `max`, whose every feature must be emulated. Wide vectors are left out: compilers
-# at run time (Node's) use them wherever they are, and each of their instructions is many when emulated.
+# A named CPU model translates faster than `max`, whose every feature must be emulated. Wide vectors are left out: a
+# compiler at run time (Node's) uses them wherever they are, and each of their instructions is many when emulated.
 CPU = "EPYC,-avx,-avx2,-f16c,-fma,-bmi1,-bmi2"
 TCG = ("-accel", "tcg,thread=multi,tb-size=1024", "-cpu", CPU)
 

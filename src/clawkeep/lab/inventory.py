@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from clawkeep.base import clock, repo
-from clawkeep.lab import colleague, records, ssh
+from clawkeep.lab import colleague, records, ssh, state
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.guest import ADMIN
@@ -60,7 +60,7 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
         "neighbour": {"kind": "netns", "name": lab.netns(t.NEIGHBOUR)},
     }
     control = {"ansible_connection": "local", "ansible_become": False, "clawkeep_ledger": str(ledger(lab))}
-    now, group = clock.now(), lab.scenario.group
+    now, group = clock.now(), state.tier(lab)
     reason = {
         "host": lab.scenario.host,
         "tier": group,
@@ -76,7 +76,7 @@ def write(lab: Lab, port: int, images: tuple[Image, ...]) -> Path:
         tunnel = {"tunnel": t.tunnel(lab.state), "device": peer.name}
         vantages["vpn"] = {"kind": "netns", "name": lab.netns(t.VPN), **tunnel}
     store: dict[str, object] = {}
-    if t.SIEM in lab.places:
+    if tier["log_agent_remote"] != "none":
         store, vantages["siem"] = records.site(lab), records.vantage(lab)
         host |= records.host(lab)
     (into / "group_vars").mkdir(parents=True, exist_ok=True)

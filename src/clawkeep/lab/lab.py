@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clawkeep.base import repo
 from clawkeep.lab import cache, colleague, image, inventory, machine, network, records, ssh, state, tools
 from clawkeep.lab.errors import LabError
 from clawkeep.lab.image import HostImage
@@ -23,6 +24,7 @@ from clawkeep.lab.state import Process, State
 from clawkeep.lab.topology import SIEM, Lab
 from clawkeep.lab.world import pki, services
 from clawkeep.lab.world.services import CERTIFIED_NAMES, Service
+from clawkeep.register import tiers
 
 _BOOT_PATIENCE = 420.0  # seconds; some 30 are usual under emulation, 150 when the machine is busy
 _WORLD_PATIENCE = 30.0
@@ -68,7 +70,7 @@ def up(lab: Lab) -> None:
         if condition(lab).running:
             # Whoever started it may have been killed before it answered.
             _await_host(lab, _record(lab, running=True).port)
-            say(f"lab: {lab.scenario.group} is up already; inventory: {inventory.folder(lab)}")
+            say(f"lab: {lab.scenario.name} is up already; inventory: {inventory.folder(lab)}")
             return
         tools.need_good_qemu()
         tools.need(*tools.FOR_LAB)
@@ -83,19 +85,19 @@ def up(lab: Lab) -> None:
             _begin(lab, host, port)
             with step("booting the lab host"):
                 _await_host(lab, port)
-        say(f"lab: {lab.scenario.group} is up; inventory: {inventory.folder(lab)}")
+        say(f"lab: {lab.scenario.name} is up; inventory: {inventory.folder(lab)}")
 
 
 def down(lab: Lab) -> None:
     """End everything of the lab, and remove its folder; quiet when there is nothing."""
     tools.need_root()
     if not lab.state.exists() and not network.existing() & set(lab.namespaces):
-        say(f"lab: {lab.scenario.group} is not up")
+        say(f"lab: {lab.scenario.name} is not up")
         return
     with _alone(lab):
         _clear(lab)
     shutil.rmtree(lab.state, ignore_errors=True)
-    say(f"lab: {lab.scenario.group} is down")
+    say(f"lab: {lab.scenario.name} is down")
 
 
 def snapshot(lab: Lab, name: str) -> None:
@@ -117,7 +119,7 @@ def restore(lab: Lab, name: str) -> None:
         record = _record(lab, running=False)
         if name not in machine.snapshots(lab):
             known = ", ".join(machine.snapshots(lab)) or "none"
-            raise LabError(f"{lab.scenario.group} has no snapshot {name!r}; it has: {known}")
+            raise LabError(f"{lab.scenario.name} has no snapshot {name!r}; it has: {known}")
         with step(f"restoring the snapshot {name}"):
             host = HostImage(Path(record.image))
             if condition(lab).running:
@@ -136,12 +138,25 @@ def renew_inventory(lab: Lab) -> None:
     inventory.write(lab, record.port, HostImage(Path(record.image)).containers)
 
 
+def set_tier(lab: Lab, tier: str) -> None:
+    """Name the running lab's host as one of another tier in its inventory; the next play makes it one."""
+    declared = tiers.load(repo.find().tiers)
+    if tier not in declared:
+        raise LabError(f"no tier {tier!r}: choose from {', '.join(declared)}")
+    if declared[tier]["log_agent_remote"] != "none" and SIEM not in lab.places:
+        raise LabError(f"{tier} sends its records to a log store, and the lab {lab.scenario.name} has none")
+    with _alone(lab):
+        _record(lab, running=False)
+        state.set_tier(lab, tier)
+        renew_inventory(lab)
+
+
 def shell(lab: Lab, words: list[str]) -> int:
     """A root shell in the host, or a command with our standard input, output and error; its exit status."""
     record = _record(lab, running=False)
     machine_process = record.process(_MACHINE)
     if machine_process is None or not machine_process.alive:  # the world around it may be out of order
-        raise LabError(_NOT_UP.format(lab.scenario.group))
+        raise LabError(_NOT_UP.format(lab.scenario.name))
     terminal = ("-t",) if not words and sys.stdin.isatty() else ()
     return subprocess.run(ssh.argv(lab, record.port, ssh.as_root(words), *terminal), check=False).returncode
 
@@ -151,18 +166,19 @@ def status(lab: Lab) -> str:
     found = condition(lab)
     record = state.load(lab)
     if record is None:
-        return f"{lab.scenario.group}: down"
+        return f"{lab.scenario.name}: down"
     if found.running:
         kept = ", ".join(machine.snapshots(lab)) or "none"
-        return f"{lab.scenario.group}: up (ssh on {ssh.ADDRESS}:{record.port}, snapshots: {kept}, folder: {lab.state})"
+        where = f"ssh on {ssh.ADDRESS}:{record.port}, as {state.tier(lab)}, snapshots: {kept}, folder: {lab.state}"
+        return f"{lab.scenario.name}: up ({where})"
     lost = ", ".join((*found.dead, *found.missing_namespaces))
-    return f"{lab.scenario.group}: half dead (lost: {lost}); `up` starts afresh, `restore` goes on from a snapshot"
+    return f"{lab.scenario.name}: half dead (lost: {lost}); `up` starts afresh, `restore` goes on from a snapshot"
 
 
 def _record(lab: Lab, *, running: bool) -> State:
     record = state.load(lab)
     if record is None or (running and not condition(lab).running):
-        raise LabError(_NOT_UP.format(lab.scenario.group))
+        raise LabError(_NOT_UP.format(lab.scenario.name))
     return record
 
 
@@ -291,7 +307,7 @@ def start_service(lab: Lab, name: str) -> None:
 def _service_of(lab: Lab, name: str) -> tuple[State, Process | None]:
     record = state.load(lab)
     if record is None or name not in {service.name for service in services.of(lab)}:
-        raise LabError(f"{lab.scenario.group} runs no {name}: `clawkeep lab status` says what does")
+        raise LabError(f"{lab.scenario.name} runs no {name}: `clawkeep lab status` says what does")
     return record, record.process(name)
 
 

@@ -15,6 +15,7 @@ from clawkeep.lab.topology import SCENARIOS, Lab
 # Every process of a lab carries its state folder in this environment variable: what was started but not yet
 # recorded when `up` was killed is found by it.
 MARK = "CLAWKEEP_LAB_STATE"
+_TIER = "tier"
 _PATIENCE = 5.0  # seconds between a polite and an impolite end
 
 
@@ -28,6 +29,19 @@ def lab(scenario: str) -> Lab:
     if scenario not in SCENARIOS:
         raise LabError(f"no scenario {scenario!r}: choose from {', '.join(SCENARIOS)}")
     return Lab(SCENARIOS[scenario], home() / scenario)
+
+
+def tier(of: Lab) -> str:
+    """The tier as which the lab's inventory names its host: the scenario's first, until `set_tier` says another one."""
+    try:
+        return (of.state / _TIER).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return of.scenario.tiers[0]
+
+
+def set_tier(of: Lab, name: str) -> None:
+    """Name the lab's host as one of another tier from now on."""
+    (of.state / _TIER).write_text(name + "\n", encoding="ascii")
 
 
 @dataclass(frozen=True)

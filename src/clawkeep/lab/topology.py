@@ -83,10 +83,11 @@ PLACES = (INTERNET, METADATA, OUTSIDER, NEIGHBOUR, VPN)  # those of every lab
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of lab: the inventory group its host belongs to, the host's name, and `places` that others lack."""
+    """One kind of lab: its name, its host's, the tiers its host goes through in turn, and `places` that others lack."""
 
-    group: str
+    name: str
     host: str
+    tiers: tuple[str, ...]
     places: tuple[Place, ...] = ()
 
     @property
@@ -96,10 +97,12 @@ class Scenario:
 
 
 SCENARIOS = {
-    s.group: s
+    s.name: s
     for s in (
-        Scenario(group="tier1_personal", host="lab-tier1"),
-        Scenario(group="tier2_team", host="lab-tier2", places=(SIEM,)),
+        Scenario(name="tier1_personal", host="lab-tier1", tiers=("tier1_personal",)),
+        Scenario(name="tier2_team", host="lab-tier2", tiers=("tier2_team",), places=(SIEM,)),
+        # One machine that is raised in place from tier to tier.
+        Scenario(name="climb", host="lab-host", tiers=("tier1_personal", "tier2_team"), places=(SIEM,)),
     )
 }
 

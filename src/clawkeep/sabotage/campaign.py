@@ -122,7 +122,7 @@ class Campaign:
     def _shell(self, text: str, seconds: float) -> subprocess.CompletedProcess[str]:
         running = state.load(self.lab)
         if running is None:
-            raise ClawkeepError(f"the lab {self.lab.scenario.group} is not up")
+            raise ClawkeepError(f"the lab {self.lab.scenario.name} is not up")
         command = ssh.as_root(["bash", "-euo", "pipefail", "-c", text])
         return ssh.run(self.lab, running.port, command, seconds)
 

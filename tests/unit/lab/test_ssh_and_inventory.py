@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clawkeep.lab import inventory, ssh
+from clawkeep.lab import inventory, ssh, state
 from clawkeep.lab import topology as t
 from clawkeep.lab.containers import Image
 from clawkeep.lab.topology import SCENARIOS, Lab
@@ -80,6 +80,20 @@ def test_the_log_store_is_reached_and_no_key_stands_in_the_inventory(tmp_path: P
 def test_a_lab_without_a_log_store_names_none(lab: Lab) -> None:
     site = inventories.read_site(inventory.write(lab, 2222, (Image("clawkeep/openclaw:1", ID),)))
     assert (site.log_collector, "siem" in site.vantages) == ("", False)
+
+
+def test_a_lab_host_that_is_raised_is_of_the_next_tier_in_the_same_inventory(tmp_path: Path) -> None:
+    (tmp_path / "id_ed25519").touch()
+    lab, images = Lab(SCENARIOS["climb"], tmp_path), (Image("clawkeep/openclaw:1", ID),)
+    site = inventories.read_site(inventory.write(lab, 2222, images))
+    assert (site.log_collector, sorted(site.vantages)) == ("", ["neighbour", "outside"])
+    state.set_tier(lab, "tier2_team")
+    folder = inventory.write(lab, 2222, images)
+    site = inventories.read_site(folder)
+    assert (site.log_collector, sorted(site.vantages)) == ("203.0.113.70:6514", ["neighbour", "outside", "siem", "vpn"])
+    hosts = yaml.safe_load((folder / "hosts.yml").read_text())
+    assert (list(hosts["tier2_team"]["hosts"]), "tier1_personal" in hosts) == (["lab-host"], False)
+    assert yaml.safe_load((folder / "estate.yml").read_text())["estate"][0]["tier"] == "tier2_team"
 
 
 def test_only_documentation_private_and_metadata_addresses_occur() -> None:

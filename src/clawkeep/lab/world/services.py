@@ -74,7 +74,7 @@ def _siem(scenario: Scenario) -> Service:
     addresses = tuple(i.ip for i in t.SIEM.addresses)
 
     def argv(folder: Path) -> list[str]:
-        who = [f"--tier={scenario.group}", f"--peer={scenario.log_name}", f"--credentials={folder.parent / 'log'}"]
+        who = [f"--tier={scenario.tiers[-1]}", f"--peer={scenario.log_name}", f"--credentials={folder.parent / 'log'}"]
         module = [sys.executable, "-m", "clawkeep.lab.world.siem"]
         return [*module, *who, str(folder / t.SIEM.name), *map(str, addresses)]
 
