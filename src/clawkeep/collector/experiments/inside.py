@@ -58,11 +58,14 @@ def probe(container: str, uid: int, nonce: str, root: str = "") -> Dict[str, Any
                 tampering.append("process %s of the host traces it" % tracer)
                 raise Ended("it was traced from its start")
             _give(given, script(nonce, token, root), end)
-            found, foreign = authentic(_take(taken, end).decode("ascii", "replace"), token)
+            printed = _take(taken, end)
+            late = time.monotonic() > end
+            found, foreign = authentic(printed.decode("ascii", "replace"), token)
             tampering += foreign
         if ["done"] not in found:
             said = next((": " + row[1] for row in found if row[0] == "error" and len(row) > 1), "")
-            error = "the probe %s%s" % (_outcome(session), said)
+            how = "did not end within %g s" % PROBE_SECONDS if late else "ended early%s" % _status(session)
+            error = "the probe %s%s" % (how, said)
     except (OSError, ValueError, KeyError, TypeError, Ended) as problem:
         error = "%s" % problem
     found = [row for row in found if row[0] != "error"]
@@ -96,14 +99,12 @@ def _pid(session: str) -> int:
     return int(shown.get("Pid") or 0)
 
 
-def _outcome(session: str) -> str:
-    """How a probe went that did not say that it was done: it may still be running."""
+def _status(session: str) -> str:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         shown = api.get("/exec/%s/json" % session)
-        if shown.get("Running"):
-            return "did not end within %g s" % PROBE_SECONDS
-        return "ended early with status %s" % shown.get("ExitCode")
-    return "ended early"
+        if not shown.get("Running"):
+            return " with status %s" % shown.get("ExitCode")
+    return ""
 
 
 def _attached(session: str, end: float, stack: contextlib.ExitStack) -> Tuple[int, int, int]:
