@@ -14,12 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-CLAWKEEP = (sys.executable, "-m", "clawkeep.cli.app")
+from clawkeep.schedule.job import PROGRAM
 
 
 def run(*arguments: str) -> str:
     """Run clawkeep; its standard output, whatever the verdict."""
-    return subprocess.run([*CLAWKEEP, *arguments], text=True, capture_output=True, check=False).stdout
+    return subprocess.run([*PROGRAM, *arguments], text=True, capture_output=True, check=False).stdout
 
 
 def accepted(scenario: str) -> int:

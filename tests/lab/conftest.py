@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from clawkeep.lab import state, topology
+from clawkeep.schedule.job import PROGRAM
 
 ROOT = Path(__file__).resolve().parents[2]
-CLAWKEEP = (sys.executable, "-m", "clawkeep.cli.app")
 HOST4, HOST6 = (str(interface.ip) for interface in topology.HOST_ADDRESSES)
 CONNECT_SECONDS = 5  # long enough for a second SYN
 
@@ -56,7 +56,7 @@ class Lab:
 
     def clawkeep(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*CLAWKEEP, *arguments], cwd=ROOT, text=True, capture_output=True, timeout=timeout, check=False
+            [*PROGRAM, *arguments], cwd=ROOT, text=True, capture_output=True, timeout=timeout, check=False
         )
 
     def ssh(self, command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -179,7 +179,7 @@ def proven(config: pytest.Config, reports: Path) -> Lab:
     """The lab host, put back to the proven state."""
     scenario = config.getoption("--lab")
     path = subprocess.run(
-        [*CLAWKEEP, "lab", "inventory", scenario], cwd=ROOT, text=True, capture_output=True, check=True
+        [*PROGRAM, "lab", "inventory", scenario], cwd=ROOT, text=True, capture_output=True, check=True
     ).stdout.strip()
     machine = Lab(scenario, Path(path), reports)
     machine.restore()

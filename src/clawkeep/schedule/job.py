@@ -34,7 +34,7 @@ from clawkeep.site import ledger
 from clawkeep.site.ledger import NAME, Attempt, Ledger
 from clawkeep.verify.report import Exit
 
-PROGRAM = (sys.executable, "-m", "clawkeep.cli.app")
+PROGRAM = (sys.executable, "-m", "clawkeep")
 MERCY = 20.0  # seconds between a polite and an impolite end
 LOG = "log.txt"
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ def test_a_green_run_is_recorded_and_kept(node: Node) -> None:
     assert (folder / "log.txt").read_text() == "measured\n"
     assert folder.stat().st_mode & 0o077 == 0
     assert node.config.ledger.stat().st_mode & 0o077 == 0
+
+
+def test_the_program_that_is_called_is_this_command_line() -> None:
+    done = subprocess.run([*job.PROGRAM, "--version"], text=True, capture_output=True, check=True)
+    assert done.stdout.startswith("clawkeep ")
 
 
 def test_a_red_run_counts_and_ends_red(node: Node) -> None:
