@@ -18,6 +18,8 @@ from clawkeep.evidence.bundle import cited
 from clawkeep.evidence.bundle.bundle import Bundle, open_bundle
 from clawkeep.evidence.bundle.files import Tampered
 from clawkeep.evidence.bundle.signature import Allowed, Author, Key
+from clawkeep.evidence.compare import compare
+from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.observation import Observation
 from clawkeep.register.tiers import Tier
 from clawkeep.verify import report as model
@@ -25,7 +27,7 @@ from clawkeep.verify import report as model
 app = typer.Typer(help="Saved evidence: prove that it is as it was recorded, and by whom.", no_args_is_help=True)
 
 SHOWN = 50  # findings that are printed
-TAMPERED = 1  # the exit status
+TAMPERED = DIFFERENT = 1  # exit statuses
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What `clawkeep verify --save-evidence` wrote.")]
 AllowedSigners = Annotated[
@@ -49,6 +51,23 @@ one, with the manifest. Without [bold]--allowed-signers[/bold] unsigned evidence
   1  it was changed, or the signature is not a good one of an allowed signer
 
   2  it cannot be told: no evidence, not readable, or no signature where one is asked for
+"""
+
+
+COMPARE_HELP = """
+Say how two hosts are set up differently, by the evidence of each.
+
+Numbers, times, digests, random names, addresses and the order of lines and words are let go: what is printed are
+values and lines of output that only one of the two has, with the place in the evidence at which they stand. A host
+that was raised to a tier in place should print nothing against one that was built so.
+
+[bold]Examples[/bold]
+
+  clawkeep evidence compare evidence/today tests/recorded/tier2_team
+
+  clawkeep evidence compare evidence/monday evidence/friday --hosts web1 web1
+
+[bold]Exit status[/bold]: 0 nothing differs, 1 something does, 2 it cannot be told
 """
 
 
@@ -140,6 +159,46 @@ def show(folder: Folder) -> None:
         _say(f"this is not as it was recorded: `clawkeep evidence verify {folder}` says why", "bold red")
     else:
         _say(f"nothing is proved by this list: `clawkeep evidence verify {folder}` does that", "dim")
+
+
+@app.command("compare", help=COMPARE_HELP)
+def compare_hosts(
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="A bundle of evidence.")],
+    second: Annotated[Path, typer.Argument(metavar="SECOND", help="Another one.")],
+    hosts: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--hosts", metavar="ONE OTHER", help="Which host of the first, and which of the second."),
+    ] = None,
+) -> None:
+    """Say how two hosts are set up differently; ends the program with 0 when they are not, else with 1."""
+    names = hosts or (None, None)
+    one, other = _evidence(first, names[0]), _evidence(second, names[1])
+    only_first, only_second = compare(one.raw, other.raw)
+    for statement, sign, style in sorted(
+        [*((found, "-", "red") for found in only_first), *((found, "+", "green") for found in only_second)]
+    ):
+        _say(f"{sign} {statement.place} = {statement.text}", style)
+    if only_first or only_second:
+        _say(f"{len(only_first)} statements of {one.name} alone, {len(only_second)} of {other.name} alone", "bold")
+        raise typer.Exit(DIFFERENT)
+    _say(f"{one.name} and {other.name} say the same of themselves", "bold green")
+
+
+def _evidence(folder: Path, name: str | None) -> HostEvidence:
+    """The evidence of the named host of a bundle, or of its only one."""
+    bundle = open_bundle(folder)
+    if bundle.breaks:
+        raise Tampered(f"{folder} is not as it was recorded: {bundle.breaks[0]}")
+    measured = {entry.name: entry for entry in bundle.manifest.hosts if entry.file}
+    if name is None and len(measured) != 1:
+        raise ClawkeepError(f"{folder} has evidence of {len(measured)} hosts: name one with --hosts ONE OTHER")
+    name = name or next(iter(measured))
+    if name not in measured:
+        raise ClawkeepError(f"{folder} has no evidence of a host {name!r}; it has: {', '.join(measured) or 'none'}")
+    raw = bundle.evidence(measured[name])
+    if raw is None:
+        raise ClawkeepError(f"{folder} holds no document of {name}")
+    return HostEvidence(name, raw)
 
 
 def _head(bundle: Bundle) -> None:
