@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+if TYPE_CHECKING:  # the command line raises and tells errors before it knows whether it needs pydantic
+    from pydantic import ValidationError
 
 
 class ClawkeepError(Exception):

@@ -17,6 +17,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from clawkeep.base import safe_yaml
 from clawkeep.base.errors import ClawkeepError, sentence
 
 NAMES = ("cis_docker", "cis_controls", "nist_800_190", "owasp_asi", "openclaw")
@@ -62,25 +63,10 @@ class _File(BaseModel):
     not_mapped: list[_Gap]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which an id that is written twice is a mistake, not a silent loss."""
-
-
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[object, object]:
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    twice = [key for key, count in Counter(keys).items() if count > 1]
-    if twice:
-        raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} stands there twice", node.start_mark)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read(path: Path) -> Framework:
     """The framework that one file describes; raises ClawkeepError naming the file and what is wrong with it."""
     try:
-        file = _File.model_validate(yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys))  # noqa: S506 - a safe loader
+        file = _File.model_validate(safe_yaml.load_unique(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
         raise ClawkeepError(f"{path} cannot be read as YAML: {' '.join(str(problem).split())}") from None
     except ValidationError as problem:
