@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clawkeep.cli.lazy import Lazy, group
 from clawkeep.lab import image as host_image
 from clawkeep.lab import inventory as lab_inventory
 from clawkeep.lab import lab as labs
@@ -15,7 +16,17 @@ from clawkeep.lab import state, tools
 from clawkeep.lab.errors import LabError
 from clawkeep.lab.topology import SCENARIOS
 
-app = typer.Typer(no_args_is_help=True, help="Boot, break and put back a safe lab host and the world around it.")
+SABOTAGE = Lazy(
+    "sabotage",
+    "clawkeep.cli.sabotage",
+    "Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1.",
+)
+
+app = typer.Typer(
+    cls=group(SABOTAGE),
+    help="Boot, break and put back a safe lab host and the world around it.",
+    no_args_is_help=True,
+)
 
 Scenario = Annotated[str, typer.Argument(help=f"One of: {', '.join(SCENARIOS)}.", metavar="SCENARIO")]
 Name = Annotated[str, typer.Argument(help="The snapshot's name.", metavar="NAME")]

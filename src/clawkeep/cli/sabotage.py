@@ -18,7 +18,10 @@ from clawkeep.sabotage.record import recorded
 from clawkeep.sabotage.world import Sabotage, load, of_tier
 from clawkeep.verify.report import Exit
 
+app = typer.Typer()
 
+
+@app.command()
 def sabotage(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="The running lab; it has a snapshot `green`.")],
     stems: Annotated[

@@ -14,6 +14,7 @@ import typer
 from clawkeep.base import clock, repo
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.printable import clean
+from clawkeep.cli.options import InventoryPath
 from clawkeep.measure.transport import TransportError, connections
 from clawkeep.site import inventory, vpn_peers
 from clawkeep.site.inventory import Host, Inventory, Peer
@@ -23,9 +24,6 @@ from clawkeep_host.addresses import VPN_INTERFACE
 app = typer.Typer(help="Let a colleague's device into the VPN, and out again.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The device, such as anna-laptop.")]
-InventoryPath = Annotated[
-    Path, typer.Option("--inventory", "-i", metavar="INVENTORY", help="Ansible inventory: a file or a folder.")
-]
 Qr = Annotated[
     bool, typer.Option("--qr", metavar="", help="Draw each configuration, private key included, on this terminal.")
 ]

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.conftest import CommandLine
 
 from clawkeep.base import repo
-from clawkeep.cli import app
+from clawkeep.cli import verify as cli_verify
 from clawkeep.evidence import store
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.evidence.bundle.signature import Key
@@ -180,7 +180,7 @@ def live(monkeypatch: pytest.MonkeyPatch, recorded: list[Observation], tmp_path:
     """`verify` on an inventory whose one host answers as the recorded one did; gives its arguments."""
     known = Inventory(Path("production"), tuple(o.host for o in recorded), recorded[0].site, {})
     monkeypatch.setattr("clawkeep.site.inventory.load", lambda *_, **__: known)
-    monkeypatch.setattr(app, "observe", lambda *_, **__: recorded)
+    monkeypatch.setattr(cli_verify, "observe", lambda *_, **__: recorded)
     return ("verify", "-i", "production", "--control", "NET-04", "--report", tmp_path / "r", "--save-evidence")
 
 
@@ -192,7 +192,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a host was contacted")
 
     monkeypatch.setattr("clawkeep.site.inventory.load", never)
-    monkeypatch.setattr(app, "observe", never)
+    monkeypatch.setattr(cli_verify, "observe", never)
 
 
 def report(tmp_path: Path) -> Any:
@@ -258,7 +258,7 @@ def test_a_key_that_fails_after_the_hosts_were_measured_is_2_and_nothing_is_lost
         key.file.unlink()
         return recorded
 
-    monkeypatch.setattr(app, "observe", gone)
+    monkeypatch.setattr(cli_verify, "observe", gone)
     ended, out, _ = clawkeep(*live, tmp_path / "kept", "--sign-key", key.file)
     assert ended == 2
     assert "the evidence is not signed as was asked for: there is no key" in out
@@ -278,7 +278,7 @@ def test_a_folder_that_fails_after_the_hosts_were_measured_is_2_and_the_report_i
         (tmp_path / "kept").write_text("")
         return recorded
 
-    monkeypatch.setattr(app, "observe", meanwhile)
+    monkeypatch.setattr(cli_verify, "observe", meanwhile)
     ended, out, _ = clawkeep(*live, tmp_path / "kept")
     assert ended == 2
     assert "the evidence is not kept as was asked for" in out

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.conftest import CommandLine
 
-from clawkeep.cli import app
+from clawkeep.cli import verify as cli_verify
 from clawkeep.evidence import store
 from clawkeep.evidence.observation import Observation
 from clawkeep.site.inventory import Inventory
@@ -118,7 +118,7 @@ def contacted(monkeypatch: pytest.MonkeyPatch, host: MakeHost) -> list[str]:
         seen.extend(one.name for one in hosts.hosts)
         return found
 
-    monkeypatch.setattr(app, "observe", observe)
+    monkeypatch.setattr(cli_verify, "observe", observe)
     return seen
 
 
@@ -218,7 +218,7 @@ def test_an_attested_host_is_green_and_a_lapsed_one_red(
     host: MakeHost,
     signed: MakeHost,
 ) -> None:
-    monkeypatch.setattr(app, "observe", lambda *_, **__: [signed(host())])
+    monkeypatch.setattr(cli_verify, "observe", lambda *_, **__: [signed(host())])
     key = Path(f"{keys('Anna')}.pub").read_text().strip()
     (site / "group_vars" / "all.yml").write_text(f"site_name: a site\nsite_signers: [{{name: Anna, key: '{key}'}}]\n")
     for date, ended, count in (("2026-11-01", 0, "pass 1"), ("2026-08-01", 1, "fail 1")):

@@ -1,4 +1,4 @@
-"""The command line for the papers of a site: `clawkeep waivers check` and `clawkeep attest`. No host is contacted."""
+"""`clawkeep attest`: sign what a person saw, as an entry for attestations.yml. No host is contacted."""
 
 from __future__ import annotations
 
@@ -10,48 +10,19 @@ from pydantic import ValidationError
 
 from clawkeep.base import clock, repo, sshsig
 from clawkeep.base.errors import ClawkeepError, sentence
-from clawkeep.base.printable import clean
+from clawkeep.cli.options import InventoryPath
 from clawkeep.register import register
 from clawkeep.site import inventory
 from clawkeep.site.dated_entries import Hosts
-from clawkeep.verify import attestations, exceptions
+from clawkeep.verify import attestations
 from clawkeep.verify.attestations import Attestation
-from clawkeep.verify.report import Exit
 
-waivers = typer.Typer(help="The exceptions of a site.", no_args_is_help=True)
+app = typer.Typer()
 
-InventoryPath = Annotated[
-    Path, typer.Option("--inventory", "-i", metavar="INVENTORY", help="Ansible inventory: a file or a folder.")
-]
+EMPTY = "-----BEGIN SSH SIGNATURE-----\nAA==\n-----END SSH SIGNATURE-----\n"
 
 
-@waivers.command("check")
-def check(
-    inventory_path: InventoryPath,
-    file: Annotated[
-        Path | None, typer.Option("--waivers", metavar="FILE", help="Instead of waivers.yml beside the inventory.")
-    ] = None,
-) -> None:
-    """Say what can be said without a host about waivers and attestations; ends with 4 when one is not in order.
-
-    Whether a waiver is stale only `clawkeep verify` can tell.
-    """
-    checkout = repo.find()
-    files = exceptions.read(inventory_path, file)
-    known = inventory.load(inventory_path, checkout)
-    found = files.review(register.load(checkout.controls), known.hosts, known.site, clock.day(clock.now()))
-    for objection in found.objections:
-        typer.echo(clean(objection, 1000))
-    for waiver in found.waivers:
-        days = waiver.days_left(found.today)
-        line = f"{waiver.where}: {waiver.control} for {waiver.scope}, {days} days left: {waiver.reason}"
-        typer.echo(clean(line, 1000))
-    typer.echo(
-        f"waivers {len(files.waivers)}   attestations {len(files.attestations)}   objections {len(found.objections)}"
-    )
-    raise typer.Exit(int(Exit.WAIVERS if found.objections else Exit.GREEN))
-
-
+@app.command()
 def attest(
     control: Annotated[str, typer.Argument(metavar="ID", help="The control that you attest, such as BGL-02.")],
     inventory_path: InventoryPath,
@@ -90,9 +61,6 @@ def attest(
     if objections:
         raise ClawkeepError("; ".join(sentence.removeprefix(": ") for sentence in objections))
     typer.echo(attestations.written(signed), nl=False)
-
-
-EMPTY = "-----BEGIN SSH SIGNATURE-----\nAA==\n-----END SSH SIGNATURE-----\n"
 
 
 def _attestation(values: dict[str, object]) -> Attestation:
