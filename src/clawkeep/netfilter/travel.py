@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -57,12 +58,13 @@ class Traveller:
         """Take the ruleset and what it may ask of the host."""
         self.rules = rules
         self.around = around
+        self._hooked = functools.cache(rules.hooked)
 
     def through(self, hook: str, packet: Packet, *, before: int | None = None) -> list[End]:
         """Every end that `packet` may meet at `hook`; `before` leaves out chains of that priority and later."""
         worlds = {packet: End(ACCEPT, packet, ())}
         ends: list[End] = []
-        for table, chain in self.rules.hooked(packet.family, hook, packet.iif):
+        for table, chain in self._hooked(packet.family, hook, packet.iif):
             assert chain.hook is not None  # noqa: S101 - hooked() gives base chains only
             if before is not None and chain.hook.priority >= before:
                 break
@@ -100,6 +102,8 @@ class Traveller:
         for rule in chain.rules:
             if not here:
                 break
+            if all(_passes_by(rule, current, view) for current in here):
+                continue
             onward: dict[Packet, None] = {}
             for current in here:
                 for state in self._rule(table, chain, rule, current, view):
@@ -114,7 +118,6 @@ class Traveller:
 
     def _rule(self, table: Table, chain: Chain, rule: Rule, packet: Packet, view: View) -> Iterator[_State]:
         """The worlds after one rule."""
-        site = Site(chain, rule)
         for step in rule.steps:
             match step:
                 case Match():
@@ -126,14 +129,14 @@ class Traveller:
                 case Doubt():
                     yield _State(FURTHER, packet)
                 case Verdict():
-                    yield from self._verdict(table, step, packet, view, site)
+                    yield from self._verdict(table, step, packet, view, Site(chain, rule))
                     return
                 case Choice():
-                    surely = yield from self._choice(table, step, packet, view, site)
+                    surely = yield from self._choice(table, step, packet, view, Site(chain, rule))
                     if surely:
                         return
                 case Translate():
-                    yield from self._translate(step, packet, site)
+                    yield from self._translate(step, packet, Site(chain, rule))
                     return
                 case Change():
                     packet = step.apply(packet)
@@ -141,8 +144,8 @@ class Traveller:
                     if not view.tracked:
                         packet = replace(packet, state="untracked")
                 case Anything():
-                    yield _State(ACCEPT, packet, site)
-                    yield _State(DROP, packet, site)
+                    yield _State(ACCEPT, packet, Site(chain, rule))
+                    yield _State(DROP, packet, Site(chain, rule))
         yield _State(FURTHER, packet)
 
     def _verdict(self, table: Table, step: Verdict, packet: Packet, view: View, site: Site) -> Iterator[_State]:
@@ -188,6 +191,11 @@ class Traveller:
         yield _State(ACCEPT, packet.translated(address, step.port), site)
         if not step.certain:
             yield _State(ACCEPT, packet, site)
+
+
+def _passes_by(rule: Rule, packet: Packet, view: View) -> bool:
+    """Whether the first thing that a rule asks is surely not so, as for most rules and packets: it leaves no trace."""
+    return bool(rule.steps) and isinstance(rule.steps[0], Match) and rule.steps[0].truth(packet, view) is False
 
 
 def _translatable(packet: Packet) -> bool:

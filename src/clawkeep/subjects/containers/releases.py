@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import yaml
@@ -174,8 +174,14 @@ def _record(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _parsed(text: object) -> Mapping[str, Any] | None:
+    return _mapping_of(text) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=64)
+def _mapping_of(text: str) -> Mapping[str, Any] | None:
+    """The mapping that YAML is; read once, for a release is compared with what is in use, and hosts have the same."""
     try:
-        found = yaml.safe_load(text) if isinstance(text, str) else None
+        found = yaml.safe_load(text)
     except yaml.YAMLError:
         return None
     return found if isinstance(found, Mapping) else None

@@ -208,10 +208,10 @@ class _Keys:
     """The values of variables for one request, through `map` and `geo`; anything else is Unclear."""
 
     def __init__(self, settings: Block) -> None:
-        self._settings = settings
         self._maps = {block.words[1].lower(): block for block in settings.within("map") if len(block.words) == 2}
         self._geos = {block.words[0].lower(): block for block in settings.within("geo") if len(block.words) == 1}
         self._set = set(_assigned(settings))
+        self._real_ip = any(True for _ in _directives(settings, ("set_real_ip_from", "real_ip_header")))
 
     def networks(self) -> list[Network]:
         """Every network that a geo block tells apart."""
@@ -245,7 +245,7 @@ class _Keys:
         if name in self._geos:
             return self._located(self._geos[name], address)
         known = {"$binary_remote_addr": address.packed, "$remote_addr": str(address).encode()}
-        if name in known and any(True for _ in _directives(self._settings, ("set_real_ip_from", "real_ip_header"))):
+        if name in known and self._real_ip:
             raise Unclear("counts by an address that is taken from a header (real_ip)")
         known["$request_method"] = method.encode()
         if name not in known:

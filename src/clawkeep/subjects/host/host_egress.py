@@ -11,7 +11,7 @@ from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.netfilter.packet import Packet
 from clawkeep.netfilter.patterns import Span
-from clawkeep.netfilter.travel import ACCEPT, Traveller
+from clawkeep.netfilter.travel import ACCEPT
 from clawkeep.netfilter.witness import constants
 from clawkeep.subjects.host.account import Accounts
 from clawkeep.subjects.network.leaks import Holes
@@ -79,14 +79,13 @@ class HostEgress:
         allowed = frozenset(permitted)
         known = constants(self.ruleset.own, ("output",)).cut_by({"uid": [(Span(uid, uid),) for uid in allowed]})
         topology = self.ruleset.topology
-        traveller = Traveller(self.ruleset.own, topology.surroundings)
         senders = [uid for uid in owners(known) if uid not in allowed]
         for (version, target), uid in product(OUTSIDE.items(), senders):
             for oif in interfaces(known, topology.doors, field="oif"):
                 own = [one for one in topology.addresses_of(oif) if one.version == version]
                 base = Packet((own or [target])[0], target, oif=oif, uid=uid)
                 for packet in on_the_wire(known, base):
-                    for end in traveller.through("output", packet):
+                    for end in self.ruleset.traveller.through("output", packet):
                         if end.verdict == ACCEPT:
                             holes.add(packet, end)
         return holes.sentences("leaves the host")

@@ -16,7 +16,7 @@ from typing import Self
 from clawkeep.base.verdict import Unmeasured
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.netfilter.packet import Address, Network, Packet
-from clawkeep.netfilter.travel import ACCEPT, Traveller
+from clawkeep.netfilter.travel import ACCEPT
 from clawkeep.netfilter.witness import Constants, constants
 from clawkeep.subjects.network.leaks import Holes
 from clawkeep.subjects.network.openings import Declared, Service
@@ -85,6 +85,6 @@ class AgentPaths:
         yield from on_the_wire(known, Packet(saddr, daddr, iif=bridge.interface, oif=oif))
 
     def _try(self, holes: Holes, hook: str, packet: Packet) -> None:
-        for end in Traveller(self.ruleset.own, self.topology.surroundings).through(hook, packet):
+        for end in self.ruleset.traveller.through(hook, packet):
             if end.verdict == ACCEPT:
                 holes.add(packet, end)

@@ -73,12 +73,13 @@ class Ruleset:
         return RuleTables(tuple(table for table in self.native.tables if table.name not in DOCKER_TABLES))
 
     @cached_property
-    def _traveller(self) -> Traveller:
+    def traveller(self) -> Traveller:
+        """Sends packets through our own tables on this host."""
         return Traveller(self.own, self.topology.surroundings)
 
     def _passing(self, hook: str, packet: Packet, before: int | None = None) -> Iterator[End]:
         """The ends in which `packet` gets past `hook`."""
-        return (end for end in self._traveller.through(hook, packet, before=before) if end.verdict == ACCEPT)
+        return (end for end in self.traveller.through(hook, packet, before=before) if end.verdict == ACCEPT)
 
     # --- NET-06: to the host -------------------------------------------------------------------------------------
 
