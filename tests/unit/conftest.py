@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,13 @@ from clawkeep.site import inventory
 Listing = dict[str, Any]
 CommandLine = Callable[..., tuple[int, str, str]]  # status, standard output, standard error
 VARS = ("group_vars", "host_vars")
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what is imported and collected, for it stays: a tenth less work."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def engine_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     path = str(tmp_path / "docker.sock")
     monkeypatch.setattr(api, "SOCKET", path)
     with socketserver.ThreadingUnixStreamServer(path, _Engine) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield path
         server.shutdown()

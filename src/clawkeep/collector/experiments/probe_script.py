@@ -10,6 +10,8 @@ import os
 import secrets
 from typing import Dict
 
+GATEWAY_SECONDS = 1.0  # for the ports of an engine behind the gateways, all of them together
+
 SYSCALLS = {
     "x86_64": {
         **{"bpf": 321, "close": 3, "getdents64": 217, "getpid": 39, "keyctl": 250, "mount": 165, "openat": 257},
@@ -243,7 +245,7 @@ for my $name (sort keys %gateways) {
     else { $pending{fileno $client} = [$client, $name, $port]; vec($wait, fileno $client, 1) = 1 }
   }
 }
-my $left = 1;
+my $left = @patience@;
 while (%pending && $left > 0) {
   (my $count, $left) = select(undef, my $ready = $wait, undef, $left);
   last if $count <= 0;
@@ -276,4 +278,4 @@ def filled(text: str, **values: object) -> str:
 
 def script(nonce: str, token: str, root: str = "") -> str:
     """The probe for canaries called `nonce`; its walk begins at `root` (empty: at the very root)."""
-    return filled(PROBE, nonce=nonce, token=token, root=root, secret=secrets.token_hex(8))
+    return filled(PROBE, nonce=nonce, token=token, root=root, secret=secrets.token_hex(8), patience=GATEWAY_SECONDS)

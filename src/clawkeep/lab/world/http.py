@@ -149,7 +149,7 @@ def start(
     """Listen on every address, each in a thread; the servers tell the port where `port` was 0."""
     servers: list[ThreadingHTTPServer] = [_Server(a, port, app, journal, tls) for a in addresses]
     for server in servers:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     return servers
 
 
