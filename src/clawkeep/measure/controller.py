@@ -30,7 +30,6 @@ from clawkeep.site import estate, ledger
 from clawkeep.site.inventory import ControlNode, Host, Inventory
 from clawkeep.site.ledger import Attempt, Ledger
 
-VANTAGE = "controller"
 OWN_LEDGER = "CLAWKEEP_LEDGER"  # environment variable: this machine is the control node, and this is its ledger
 RUNS = 5  # that are told of the last ones
 

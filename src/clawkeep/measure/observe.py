@@ -11,10 +11,10 @@ from typing import Any
 from clawkeep.base import clock
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.repo import Repo
-from clawkeep.evidence.document import SCHEMA, HostEvidence
+from clawkeep.evidence.document import CONTROLLER, SCHEMA, HostEvidence
 from clawkeep.evidence.observation import Observation
 from clawkeep.measure import probes
-from clawkeep.measure.controller import VANTAGE, Controller
+from clawkeep.measure.controller import Controller
 from clawkeep.measure.transport import Connection, TransportError, connections
 from clawkeep.site.inventory import Host, Inventory, Site
 
@@ -65,7 +65,7 @@ def whole(
     name: str, inside: Mapping[str, Any], own: Mapping[str, Any], vantages: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The evidence of one host: what it said, what the controller knows of it, and what the other vantages saw."""
-    return {"schema": SCHEMA, "host": name, "inside": inside, "vantages": {**(vantages or {}), VANTAGE: own}}
+    return {"schema": SCHEMA, "host": name, "inside": inside, "vantages": {**(vantages or {}), CONTROLLER: own}}
 
 
 def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection) -> dict[str, Any]:
