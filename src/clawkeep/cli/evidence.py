@@ -1,4 +1,4 @@
-"""`clawkeep evidence`: prove a saved bundle, and show what is in it; needs no host, inventory or checkout."""
+"""`clawkeep evidence`: prove a saved bundle, show what is in it, join several; needs no host, inventory or checkout."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from clawkeep.base import clock
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.printable import clean
 from clawkeep.cli.console import stdout
+from clawkeep.evidence import merge as merging
 from clawkeep.evidence import store
-from clawkeep.evidence.bundle import cited
+from clawkeep.evidence.bundle import cited, signature
 from clawkeep.evidence.bundle.bundle import Bundle, open_bundle
 from clawkeep.evidence.bundle.files import Tampered
 from clawkeep.evidence.bundle.signature import Allowed, Author, Key
+from clawkeep.evidence.bundle.sources import Recorded
 from clawkeep.evidence.compare import compare
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.observation import Observation
@@ -51,6 +54,33 @@ one, with the manifest. Without [bold]--allowed-signers[/bold] unsigned evidence
   1  it was changed, or the signature is not a good one of an allowed signer
 
   2  it cannot be told: no evidence, not readable, or no signature where one is asked for
+
+Of a merged bundle, the manifest and signature of each bundle that it was made of are proved too, and with \
+[bold]--allowed-signers[/bold] each of them must be signed by one of these; [bold]--identity[/bold] is asked of the \
+merged one alone.
+"""
+
+MERGE_HELP = """
+Join the bundles of several controllers into one new bundle, each host once.
+
+Every bundle is proved first. Its manifest and signature are kept inside, so that the merged bundle still shows who \
+recorded which host. `clawkeep evidence verify`, `show` and `clawkeep verify --evidence` read it like any other.
+
+[bold]Examples[/bold]
+
+  clawkeep evidence merge evidence/fleet evidence/slice1 evidence/slice2 --whole
+
+  clawkeep evidence merge evidence/fleet evidence/slice* --allowed-signers signers --sign-key ~/.ssh/evidence
+
+  clawkeep evidence merge evidence/now evidence/morning evidence/second-try --newest
+
+[bold]Exit status[/bold]
+
+  0  merged
+
+  1  a bundle is not as it was recorded, or not signed as was asked for
+
+  2  it cannot be done: a host is in two bundles, the site's facts differ, a folder holds something, a key does not sign
 """
 
 
@@ -115,6 +145,7 @@ def verify(
     """Prove integrity and authorship of a bundle; ends the program with 0, 1 or 2."""
     whose = allowed(allowed_signers, identity)
     author: Author | None = None
+    recorded: list[str] = []
     unusable: ClawkeepError | None = None
     findings: list[str] = []
     try:
@@ -124,6 +155,7 @@ def verify(
         if report is not None and not findings:
             findings += cited.unfounded(report, bundle)
         author = bundle.author(whose)
+        recorded = [f"{_source(source)}, {_by(source.author(whose))}" for source in bundle.sources]
     except Tampered as problem:
         findings.append(str(problem))
     except ClawkeepError as problem:
@@ -137,7 +169,44 @@ def verify(
         raise typer.Exit(TAMPERED)
     if unusable is not None:
         raise unusable
-    _say(f"every file is as the manifest says; the evidence is {_by(author)} (exit status 0)", "bold green")
+    for line in recorded:
+        _say(line)
+    what = "the merged evidence" if recorded else "the evidence"
+    _say(f"every file is as the manifest says; {what} is {_by(author)} (exit status 0)", "bold green")
+
+
+@app.command("merge", help=MERGE_HELP)
+def merge(
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="The new bundle: a folder that is new or empty.")],
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="The bundles to join.")],
+    newest: Annotated[
+        bool,
+        typer.Option("--newest", metavar="", help="Take a host that is in two bundles from the run that began last."),
+    ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", metavar="", help="Together they have every host of the inventory.")
+    ] = False,
+    allowed_signers: AllowedSigners = None,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(metavar="KEYFILE", help="Sign the merged bundle with this ssh key (its file, or in ssh-agent)."),
+    ] = None,
+) -> None:
+    """Join bundles; ends the program with 0, 1 or 2."""
+    whose = allowed(allowed_signers, None)
+    key = signature.ready(sign_key) if sign_key is not None else None
+    try:
+        merged = merging.merge(into, bundles, clock.now(), newest=newest, whole=whole, allowed=whose, key=key)
+    except Tampered as problem:
+        _say(str(problem), "bold red")
+        _say(f"nothing was merged (exit status {TAMPERED})", "bold red")
+        raise typer.Exit(TAMPERED) from None
+    saved = merged.saved
+    older = f"; {merged.replaced} older entries left out" if merged.replaced else ""
+    _say(f"{into}: {merged.hosts} hosts of {len(bundles)} bundles{older}")
+    _say(f"bundle: {saved.digest}, {_by(Author(saved.signed_by) if saved.signed_by else None)}")
+    if saved.problem:
+        raise ClawkeepError(f"the merged bundle could not be signed: {saved.problem}")
 
 
 @app.command("show")
@@ -147,12 +216,16 @@ def show(folder: Folder) -> None:
     _head(bundle)
     signer = bundle.manifest.signed_by
     _say(f"signature: {signer or ('by a key that the manifest does not name' if bundle.armour else 'none')}")
+    for source in bundle.sources:
+        key = source.manifest.signed_by
+        _say(f"{_source(source)}, signature: {key or ('by a key that it does not name' if source.armour else 'none')}")
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("host", "tier", "measured", "size", "file"):
+    for heading in ("host", "tier", "measured", "size", "file", *(["source"] if bundle.sources else [])):
         table.add_column(heading, overflow="fold", justify="right" if heading == "size" else "left")
     for entry in bundle.manifest.hosts:
         why = "yes" if entry.reached else f"no: {entry.message}"
-        cells = (entry.name, entry.tier, why, _size(entry.size), entry.file or "")
+        cells = [entry.name, entry.tier, why, _size(entry.size), entry.file or ""]
+        cells += [entry.source or ""] if bundle.sources else []
         table.add_row(*(Text(clean(cell)) for cell in cells))
     stdout().print(table)
     if bundle.breaks:
@@ -205,8 +278,15 @@ def _head(bundle: Bundle) -> None:
     manifest = bundle.manifest
     hosts = "1 host" if len(manifest.hosts) == 1 else f"{len(manifest.hosts)} hosts"
     where = f"{bundle.folder}: {hosts} of the site {manifest.site.get('name')}"
-    _say(f"{where}, measured from {manifest.started} on, by clawkeep {manifest.tool}")
+    done = f"merged from {len(manifest.sources)} bundles at {manifest.merged} " if manifest.merged else ""
+    _say(f"{where}, measured from {manifest.started} on, {done}by clawkeep {manifest.tool}")
     _say(f"bundle: {manifest.digest}{'' if manifest.schema > 1 else ' (schema 1, without a chain over the hosts)'}")
+
+
+def _source(source: Recorded) -> str:
+    made, count = source.manifest, len(source.manifest.hosts)
+    hosts = "1 host" if count == 1 else f"{count} hosts"
+    return f"source {source.name}: {hosts}, measured from {made.started} on, by clawkeep {made.tool}, {made.digest}"
 
 
 def _by(author: Author | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from clawkeep.base.verdict import Unmeasured
 
 SCHEMA = 1
+CONTROLLER = "controller"  # the vantage of the machine that collects: what it knows itself, and no probe
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,19 @@ class HostEvidence:
             else:
                 raw = others.get(name) if isinstance(others, Mapping) else None
             if raw is None:
-                raise Unmeasured(f"{self.name} was not measured from the {name} vantage")
+                raise Unmeasured(f"{self.name} was not measured from the {name} vantage{self._alone()}")
             self._documents[name] = Document(name, raw)
         return self._documents[name]
+
+    def _alone(self) -> str:
+        """That nothing was probed at all, where that is so: it was collected by the play, or with --inside-only."""
+        others = self.raw.get("vantages")
+        probed = isinstance(others, Mapping) and set(others) - {CONTROLLER}
+        if probed or self.raw.get("inside") is None:
+            return ""
+        return (
+            ": this evidence was collected from inside alone; `clawkeep verify` probes, and --inside-only leaves it out"
+        )
 
     @property
     def inside(self) -> Document:

@@ -69,54 +69,81 @@ def save(
     when a host's evidence is no size to be kept.
     """
     vacant(folder)
-    head: dict[str, Any] = {
-        "tool": importlib.metadata.version("clawkeep"),
-        "started": started,
-        "limited": limited,
-        "site": observations[0].site.model_dump(mode="json", exclude=_OWN_PATHS) if observations else {},
-    }
+    head = heading(observations[0].site if observations else None, started, limited=limited)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / HOSTS).mkdir(mode=0o700)
         taken: set[str] = set()
         entries = [_write_host(folder / HOSTS, observation, taken) for observation in observations]
-        armour, problem = None, ""
-        manifest = seal({**head, "signed_by": key.fingerprint if key is not None else None}, entries)
-        if key is not None:
-            try:
-                armour = key.sign(files.encode(manifest))
-            except ClawkeepError as refused:
-                problem = str(refused)
-                manifest = seal({**head, "signed_by": None}, entries)
-        files.write(folder / MANIFEST, files.encode(manifest))
-        if armour is not None:
-            files.write(folder / SIGNATURE, armour)
+        return conclude(folder, head, entries, key)
     except OSError as failed:
         raise ClawkeepError(f"the evidence cannot be saved to {folder}: {failed.strerror}") from None
+
+
+def heading(site: Site | None, started: str, *, limited: bool) -> dict[str, Any]:
+    """What a manifest says of a run as a whole, `signed_by` apart."""
+    return {
+        "tool": importlib.metadata.version("clawkeep"),
+        "started": started,
+        "limited": limited,
+        "site": site.model_dump(mode="json", exclude=_OWN_PATHS) if site is not None else {},
+    }
+
+
+def conclude(
+    folder: Path, head: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], key: Key | None = None
+) -> Saved:
+    """Write the manifest of a bundle whose host files lie in `folder`, signed with `key`; raises OSError."""
+    armour, problem = None, ""
+    manifest = seal({**head, "signed_by": key.fingerprint if key is not None else None}, entries)
+    if key is not None:
+        try:
+            armour = key.sign(files.encode(manifest))
+        except ClawkeepError as refused:
+            problem = str(refused)
+            manifest = seal({**head, "signed_by": None}, entries)
+    files.write(folder / MANIFEST, files.encode(manifest))
+    if armour is not None:
+        files.write(folder / SIGNATURE, armour)
     return Saved(manifest["sha256"], manifest["signed_by"], problem)
 
 
-def _write_host(folder: Path, observation: Observation, taken: set[str]) -> dict[str, Any]:
-    host, file, sha256, size = observation.host, None, None, None
-    if observation.evidence is not None:
-        try:
-            data = files.encode(observation.evidence.raw)
-        except (ValueError, RecursionError) as problem:
-            why = "it is nested too deep" if isinstance(problem, RecursionError) else str(problem)
-            raise ClawkeepError(f"the evidence of {host.name} cannot be kept: {why}; look for what fills it") from None
-        file, sha256, size = file_name(host.name, taken), hashlib.sha256(data).hexdigest(), len(data)
-        files.write(folder / file, data)
+def encoded(name: str, raw: Mapping[str, Any]) -> bytes:
+    """A host's evidence as a bundle keeps it; raises ClawkeepError when it is no size to be kept."""
+    try:
+        return files.encode(raw)
+    except (ValueError, RecursionError) as problem:
+        why = "it is nested too deep" if isinstance(problem, RecursionError) else str(problem)
+        raise ClawkeepError(f"the evidence of {name} cannot be kept: {why}; look for what fills it") from None
+
+
+def entry(host: Host, message: str = "") -> dict[str, Any]:
+    """What the manifest says of a host that was not reached, chain apart."""
     return {
         "name": host.name,
-        "file": file,
-        "sha256": sha256,
-        "size": size,
+        "file": None,
+        "sha256": None,
+        "size": None,
         "tier": host.tier.name,
         "addresses": list(host.addresses),
         "groups": list(host.groups),
-        "reached": observation.reached,
-        "message": observation.message,
+        "reached": False,
+        "message": message,
     }
+
+
+def reached(entry: Mapping[str, Any], file: str, data: bytes) -> dict[str, Any]:
+    """The entry of the same host when it was reached, and its evidence is `data` in `file`."""
+    return {**entry, "file": file, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "reached": True}
+
+
+def _write_host(folder: Path, observation: Observation, taken: set[str]) -> dict[str, Any]:
+    host, found = observation.host, entry(observation.host, observation.message)
+    if observation.evidence is None:
+        return found
+    data, file = encoded(host.name, observation.evidence.raw), file_name(host.name, taken)
+    files.write(folder / file, data)
+    return reached(found, file, data)
 
 
 def file_name(host: str, taken: set[str]) -> str:

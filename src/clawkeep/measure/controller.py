@@ -30,7 +30,6 @@ from clawkeep.site import estate, ledger
 from clawkeep.site.inventory import ControlNode, Host, Inventory
 from clawkeep.site.ledger import Attempt, Ledger
 
-VANTAGE = "controller"
 OWN_LEDGER = "CLAWKEEP_LEDGER"  # environment variable: this machine is the control node, and this is its ledger
 RUNS = 5  # that are told of the last ones
 
@@ -63,10 +62,13 @@ class Controller:
 
     def document(self, host: Host, began: str, ended: str) -> dict[str, Any]:
         """The document of one host, which was asked for its own from `began` to `ended`."""
+        return dated(self.known(host), began, ended)
+
+    def known(self, host: Host) -> dict[str, Any]:
+        """The document of one host before it is asked, to be `dated`."""
         entry = self.estate.get(host.name)
         facts: dict[str, Any] = {
             "asked": self.asked,
-            "measured": {"began": began, "ended": ended},
             "tiers": [group for group in host.groups if group.startswith(tiers.PREFIX)],
             "estate": entry.told() if entry is not None else None,
         }
@@ -75,11 +77,15 @@ class Controller:
         return {
             "schema": SCHEMA,
             "started": self.asked,
-            "finished": ended,
             "commands": {},
             "facts": facts,
             "problems": {"schedule": self.problem} if self.problem else {},
         }
+
+
+def dated(known: Mapping[str, Any], began: str, ended: str) -> dict[str, Any]:
+    """The document `known` of a host that was asked from `began` to `ended`."""
+    return {**known, "finished": ended, "facts": {**known["facts"], "measured": {"began": began, "ended": ended}}}
 
 
 def _ledger(node: ControlNode | None, ask: Ask | None) -> Ledger | None:

@@ -11,10 +11,10 @@ from typing import Any
 from clawkeep.base import clock
 from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.repo import Repo
-from clawkeep.evidence.document import SCHEMA, HostEvidence
+from clawkeep.evidence.document import CONTROLLER, SCHEMA, HostEvidence
 from clawkeep.evidence.observation import Observation
 from clawkeep.measure import probes
-from clawkeep.measure.controller import VANTAGE, Controller
+from clawkeep.measure.controller import Controller
 from clawkeep.measure.transport import Connection, TransportError, connections
 from clawkeep.site.inventory import Host, Inventory, Site
 
@@ -53,13 +53,19 @@ def _host(
 ) -> Observation:
     began = clock.now()
     try:
-        inside = way.collect({**parameters(host, site), "turns": turns and not inside_only})
+        inside = way.collect(parameters(host, site, turns=turns and not inside_only))
     except TransportError as problem:
         return Observation(host, site, None, str(problem))
-    own = {VANTAGE: controller.document(host, began, clock.now())}
+    own = controller.document(host, began, clock.now())
     vantages = {} if inside_only else _vantages(host, site, inside, way)
-    raw = {"schema": SCHEMA, "host": host.name, "inside": inside, "vantages": {**vantages, **own}}
-    return Observation(host, site, HostEvidence(host.name, raw))
+    return Observation(host, site, HostEvidence(host.name, whole(host.name, inside, own, vantages)))
+
+
+def whole(
+    name: str, inside: Mapping[str, Any], own: Mapping[str, Any], vantages: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The evidence of one host: what it said, what the controller knows of it, and what the other vantages saw."""
+    return {"schema": SCHEMA, "host": name, "inside": inside, "vantages": {**(vantages or {}), CONTROLLER: own}}
 
 
 def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection) -> dict[str, Any]:
@@ -75,11 +81,15 @@ def _vantages(host: Host, site: Site, inside: Mapping[str, Any], way: Connection
     return {name: {"schema": SCHEMA, "problems": {"probes": why}} for name in site.vantages}
 
 
-def parameters(host: Host, site: Site) -> dict[str, Any]:
-    """What the collector is told: where it may knock, and how the tier names things. No person's data, no secret."""
+def parameters(host: Host, site: Site, *, turns: bool) -> dict[str, Any]:
+    """What the collector is told: where it may knock, how the tier names things, whether the agents take `turns`.
+
+    No person's data, no secret.
+    """
     facts = site.model_dump(mode="json", exclude=UNTOLD)
     return {
         "host": {"name": host.name, "addresses": list(host.addresses)},
         "site": facts,
         "tier": dict(host.tier.settings),
+        "turns": turns,
     }

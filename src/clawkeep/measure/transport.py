@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import io
 import json
 import os
@@ -87,25 +88,16 @@ class Connection:
 
     def collect(self, parameters: Mapping[str, Any], *, limit: float = HOST_LIMIT) -> dict[str, Any]:
         """The inside document of the host, from one connection; raises TransportError with a sentence."""
-        package = collector()
-        payload = b"clawkeep-zip %d\n" % len(package) + package + json.dumps(parameters, default=str).encode()
-        end = self._converse(["python3", "-IB", "-c", BOOTSTRAP], payload, limit)
-        why = self._trouble(end, limit)
-        if why:
-            raise TransportError(f"{self.host} {why}")
-        return self._document(end)
+        end = self._converse(COLLECT, order(parameters), limit)
+        return document(self.host, end, limit, by_ssh=bool(self.login))
 
     def ask(self, argv: Sequence[str], *, limit: float = ASK_LIMIT) -> str:
         """What one command prints on the host; raises TransportError when it does not end with status 0 in time."""
-        announce = f"printf {shlex.quote(READY.decode())}; exec {shlex.join(argv)} </dev/null"
-        end = self._converse(["sh", "-c", announce], b"", limit)
-        why = self._trouble(end, limit)
-        if why:
-            raise TransportError(f"{self.host} {why}")
-        return end.stdout.decode("utf-8", "replace")
+        end = self._converse(announced(argv), b"", limit)
+        return answer(self.host, end, limit, by_ssh=bool(self.login)).decode("utf-8", "replace")
 
     def _converse(self, argv: Sequence[str], payload: bytes, limit: float) -> End:
-        command = self.command(["timeout", "-k", "5", f"{limit:g}", *argv])
+        command = self.command(bounded(argv, limit))
         first = (self.become_password + "\n").encode() if self.become and self.become_password is not None else b""
         environment = dict(os.environ, LC_ALL="C")  # the messages that we recognise are English
         if self.ssh_password is not None:
@@ -117,42 +109,72 @@ class Connection:
         except OSError as problem:
             raise TransportError(f"{self.host}: {problem.filename} cannot be run here: {problem.strerror}") from None
 
-    def _trouble(self, end: End, limit: float) -> str:
-        """Why the conversation came to nothing, as a sentence after the host's name; empty when it did not."""
-        said = end.stderr.strip().splitlines()
-        last = said[-1].strip() if said else "it said nothing"
-        if end.overflow:
-            return f"sent more than {OUTPUT_CAP // 1024 // 1024} MB: look for what fills its evidence"
-        if end.timeout:
-            return f"did not answer within {limit + CONNECT_LIMIT:g} s: check its load and the network between"
-        if not end.ready:
-            for pattern, sentence in _REFUSALS:
-                if re.search(pattern, end.stderr, re.I):
-                    return sentence.format(last=last)
-            if end.status == 255 and self.login:
-                return f"is unreachable by ssh: {last}"
-            return f"did not begin (status {end.status}): {last}"
-        if end.status in {124, 137}:
-            return f"did not finish within {limit:g} s: check its load"
-        if end.status == 255 and self.login:
-            return f"lost the ssh connection on the way: {last}"
-        if end.status:
-            return f"broke off with status {end.status}: {last}"
-        return ""
 
-    def _document(self, end: End) -> dict[str, Any]:
-        try:
-            document = json.loads(end.stdout)
-        except (ValueError, RecursionError) as problem:
-            raise TransportError(f"{self.host} answered with something that is not JSON: {problem}") from None
-        schema = document.get("schema") if isinstance(document, dict) else None
-        if schema != SCHEMA:
-            raise TransportError(f"{self.host} answered with schema {schema!r}, this Clawkeep reads schema {SCHEMA}")
-        identity = document.get("identity")
-        uid = identity.get("uid") if isinstance(identity, dict) else None
-        if uid != 0:
-            raise TransportError(f"{self.host} was read as uid {uid}, not as root: set `ansible_become: true` for it")
-        return document  # type: ignore[no-any-return]
+COLLECT = ("python3", "-IB", "-c", BOOTSTRAP)  # the command that collects; its standard input is an `order`
+
+
+def order(parameters: Mapping[str, Any], package: bytes | None = None) -> bytes:
+    """What COLLECT reads on the host: the collector (`package`, where it was packed before), and what it is told."""
+    package = package if package is not None else collector()
+    return b"clawkeep-zip %d\n" % len(package) + package + json.dumps(parameters, default=str).encode()
+
+
+def announced(argv: Sequence[str]) -> list[str]:
+    """The command that says READY and then becomes `argv`, with nothing to read."""
+    return ["sh", "-c", f"printf {shlex.quote(READY.decode())}; exec {shlex.join(argv)} </dev/null"]
+
+
+def bounded(argv: Sequence[str], limit: float) -> list[str]:
+    """The command that runs `argv` and ends it after `limit` seconds."""
+    return ["timeout", "-k", "5", f"{limit:g}", *argv]
+
+
+def answer(host: str, end: End, limit: float, *, by_ssh: bool) -> bytes:
+    """What a `bounded` command printed after READY; raises TransportError when it came to nothing."""
+    why = _trouble(end, limit, by_ssh=by_ssh)
+    if why:
+        raise TransportError(f"{host} {why}")
+    return end.stdout
+
+
+def document(host: str, end: End, limit: float, *, by_ssh: bool) -> dict[str, Any]:
+    """The document that COLLECT printed; raises TransportError when it is none, or not one that root collected."""
+    try:
+        found = json.loads(answer(host, end, limit, by_ssh=by_ssh))
+    except (ValueError, RecursionError) as problem:
+        raise TransportError(f"{host} answered with something that is not JSON: {problem}") from None
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != SCHEMA:
+        raise TransportError(f"{host} answered with schema {schema!r}, this Clawkeep reads schema {SCHEMA}")
+    identity = found.get("identity")
+    uid = identity.get("uid") if isinstance(identity, dict) else None
+    if uid != 0:
+        raise TransportError(f"{host} was read as uid {uid}, not as root: set `ansible_become: true` for it")
+    return found  # type: ignore[no-any-return]
+
+
+def _trouble(end: End, limit: float, *, by_ssh: bool) -> str:
+    """Why the conversation came to nothing, as a sentence after the host's name; empty when it did not."""
+    said = end.stderr.strip().splitlines()
+    last = said[-1].strip() if said else "it said nothing"
+    if end.overflow:
+        return f"sent more than {OUTPUT_CAP // 1024 // 1024} MB: look for what fills its evidence"
+    if end.timeout:
+        return f"did not answer within {limit + CONNECT_LIMIT:g} s: check its load and the network between"
+    if not end.ready:
+        for pattern, sentence in _REFUSALS:
+            if re.search(pattern, end.stderr, re.I):
+                return sentence.format(last=last)
+        if end.status == 255 and by_ssh:
+            return f"is unreachable by ssh: {last}"
+        return f"did not begin (status {end.status}): {last}"
+    if end.status in {124, 137}:
+        return f"did not finish within {limit:g} s: check its load"
+    if end.status == 255 and by_ssh:
+        return f"lost the ssh connection on the way: {last}"
+    if end.status:
+        return f"broke off with status {end.status}: {last}"
+    return ""
 
 
 _REFUSALS = (
@@ -163,11 +185,11 @@ _REFUSALS = (
     ("host key verification failed", "has an ssh host key that is not known here: check it and add it to known_hosts"),
     (r"permission denied \(|too many authentication failures", "refuses our ssh login: {last}"),
     (
-        "incorrect password|try again|no password was provided",
+        r"incorrect (\w+ )?password|try again|no password was provided",
         "refuses the sudo password: correct ansible_become_password",
     ),
     (
-        "a password is required|terminal is required",
+        r"a password is required|terminal is required|missing \w+ password",
         "wants a sudo password: set ansible_become_password, or allow this account sudo without one",
     ),
     ("not in the sudoers|not allowed to (execute|run)", "does not let this account use sudo: {last}"),
@@ -181,10 +203,16 @@ _REFUSALS = (
 
 def collector() -> bytes:
     """The collector as a zip, with what it shares with the host programs: the same bytes for the same sources."""
+    return _packed(SOURCES)
+
+
+@functools.cache
+def _packed(sources: Path) -> bytes:
+    """Packed once a run: a fleet's hosts all get the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in _travelling():
-            name = path.relative_to(SOURCES).as_posix()
+            name = path.relative_to(sources).as_posix()
             archive.writestr(zipfile.ZipInfo(name), path.read_bytes(), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 

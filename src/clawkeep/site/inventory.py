@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -215,18 +215,25 @@ def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory
         raise ClawkeepError(
             f"there is no inventory {source}: name an inventory file or folder, as for ansible-playbook"
         )
-    known = tiers.load(checkout.tiers)
     listing = _list(source, checkout, limit)
     # The control node is asked about its schedule whoever is verified.
     whole = _list(source, checkout, None) if limit else listing
-    nodes = set(_members(whole, CONTROL))
-    names = sorted(set(_members(listing, "all")) - nodes)
+    names = sorted(set(_members(listing, "all")) - set(_members(whole, CONTROL)))
     if not names:
         of = f" in the limit {limit!r}" if limit else ""
         raise ClawkeepError(f"the inventory {source} has no host{of}: nothing was verified")
-    groups = {group: set(_members(whole, group)) for group in whole if group != "_meta"}
+    return listed(source, whole, names, checkout)
+
+
+def listed(source: Path, listing: Mapping[str, Any], names: Sequence[str], checkout: Repo) -> Inventory:
+    """The inventory with the hosts `names` of a listing as `ansible-inventory --list` prints one.
+
+    The site's files lie at `source` or beside it. Raises ClawkeepError when a host has no tier or two.
+    """
+    known = tiers.load(checkout.tiers)
+    groups = {group: set(_members(listing, group)) for group in listing if group != "_meta"}
     memberships = {group: members for group, members in groups.items() if group.startswith(tiers.PREFIX)}
-    variables = whole.get("_meta", {}).get("hostvars", {})
+    variables = listing.get("_meta", {}).get("hostvars", {})
     hosts = tuple(
         Host(
             name,
@@ -236,8 +243,8 @@ def load(source: Path, checkout: Repo, *, limit: str | None = None) -> Inventory
         )
         for name in names
     )
-    node = _control_node(sorted(nodes), memberships, variables)
-    return Inventory(source, hosts, read_site(_folder(source)), whole, node)
+    node = _control_node(sorted(groups.get(CONTROL, ())), memberships, variables)
+    return Inventory(source, hosts, read_site(_folder(source)), listing, node)
 
 
 def _folder(source: Path) -> Path:

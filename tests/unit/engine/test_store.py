@@ -118,7 +118,7 @@ def test_a_manifest_that_is_wrong(
 @pytest.mark.parametrize(
     ("schema", "sentence"),
     [
-        (3, "schema 3; it was written by a later Clawkeep"),
+        (4, "schema 4; it was written by a later Clawkeep"),
         (0, "schema 0"),
         (True, "schema True"),
         (None, "schema None"),

@@ -109,7 +109,7 @@ def test_what_cannot_be_told_is_2_and_one_sentence(
 
 
 def test_a_later_schema_is_2(clawkeep: CommandLine, bundle: Path, edit: Callable[..., None]) -> None:
-    edit(bundle, lambda m: m.update(schema=3))
+    edit(bundle, lambda m: m.update(schema=4))
     ended, _, err = clawkeep("evidence", "verify", bundle)
     assert ended == 2
     assert "was written by a later Clawkeep: update this one" in err

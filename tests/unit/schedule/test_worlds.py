@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from clawkeep.base import clock, repo
+from clawkeep.evidence.document import CONTROLLER as VANTAGE
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.observation import Observation
 from clawkeep.lab import inventory as lab_inventory
 from clawkeep.lab.containers import Image
 from clawkeep.lab.topology import SCENARIOS, Lab
-from clawkeep.measure.controller import VANTAGE, Controller
+from clawkeep.measure.controller import Controller
 from clawkeep.measure.transport import connections
 from clawkeep.sabotage import campaign, record, world
 from clawkeep.sabotage.world import Sabotage

@@ -15,6 +15,7 @@ from clawkeep.base.errors import ClawkeepError
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 HOSTS = "hosts"
+SOURCES = "sources"
 CAP = 64 * 1024 * 1024  # bytes of one file
 SHOWN = 20  # foreign files that are named
 
@@ -85,12 +86,15 @@ def present(path: Path) -> bool:
     return True
 
 
-def foreign(folder: Path, known: Collection[str]) -> list[str]:
-    """A sentence for everything in the bundle that is neither its own nor one of the host files `known`."""
+def foreign(folder: Path, known: Collection[str], sources: Collection[str] = ()) -> list[str]:
+    """A sentence for everything in the bundle that is neither its own nor one of the host files `known`, nor of the
+    `sources` of a merged one.
+    """
     found = []
+    inner = {HOSTS: known, **({SOURCES: sources} if sources else {})}
     for path in _children(folder):
-        if path.name == HOSTS and path.is_dir() and not path.is_symlink():
-            found += [child for child in _children(path) if child.name not in known]
+        if path.name in inner and path.is_dir() and not path.is_symlink():
+            found += [child for child in _children(path) if child.name not in inner[path.name]]
         elif path.name not in {MANIFEST, SIGNATURE}:
             found.append(path)
     said = [f"{path} {_is(path)}" for path in found[:SHOWN]]

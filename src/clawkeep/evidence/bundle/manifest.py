@@ -14,6 +14,11 @@ reached. `signed_by` is the fingerprint of the key that is to sign. "Digest" is 
 `document.digest`. The digests show that nothing changed by itself or by an unwary hand; who wrote them, only a
 signature shows. `limited` says that the inventory has more hosts.
 
+Schema 3 is that of bundles that were merged of others (see `clawkeep.evidence.merge`). Besides it has `merged`, when
+that was, and `sources`, one for each bundle that was merged: `{"name", "sha256", "signature"}`, the plain SHA-256 of
+`sources/NAME.json`, which is its manifest, and of `sources/NAME.json.sig` (null where it was not signed). Both are
+covered by `start`. Each host names its `source`, and `started` is that of the earliest.
+
 Schema 1, which older bundles have, knows no chain: `hosts` maps names to entries; `limited` and `groups` may be absent.
 """
 
@@ -34,7 +39,9 @@ from clawkeep.register.register import sentence
 
 SCHEMA = 2
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.json")
+MERGED = 3
 HEAD = ("schema", "tool", "started", "limited", "site", "signed_by")
+MERGED_HEAD = (*HEAD, "merged", "sources")
 
 Started = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
@@ -53,13 +60,29 @@ class Entry(BaseModel):
     reached: bool
     message: str
     size: int | None = None  # bytes
+    source: str | None = None  # in a merged bundle
 
 
 class _Chained(Entry):
     groups: list[str]
     size: int | None
+    source: None = None
     after: str | None
     chain: str
+
+
+class _Joined(_Chained):
+    source: str  # type: ignore[assignment]
+
+
+class Source(BaseModel):
+    """A bundle that was merged: the digests of its manifest and of its signature."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[0-9]{3,6}$")]
+    sha256: str
+    signature: str | None
 
 
 class _Body(BaseModel):
@@ -85,6 +108,12 @@ class _Second(_Body):
     last: str | None
 
 
+class _Third(_Second):
+    hosts: list[_Joined]  # type: ignore[assignment]
+    merged: Started
+    sources: list[Source]
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A manifest that was read; `breaks` are sentences about what no longer fits in it."""
@@ -98,11 +127,13 @@ class Manifest:
     hosts: tuple[Entry, ...]
     digest: str
     breaks: tuple[str, ...] = ()
+    merged: str | None = None
+    sources: tuple[Source, ...] = ()
 
 
 def seal(head: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The manifest of `entries` (without `after` and `chain`) under `head` (all of HEAD but the schema)."""
-    opening = {"schema": SCHEMA, **head}
+    """The manifest of `entries` (without `after` and `chain`) under `head`: HEAD or MERGED_HEAD without the schema."""
+    opening = {"schema": MERGED if "sources" in head else SCHEMA, **head}
     before, value = None, digest(opening)
     hosts = []
     for entry in entries:
@@ -126,7 +157,7 @@ def parse(path: Path, data: bytes) -> Manifest:
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if type(schema) is not int or schema < 1:
         raise ClawkeepError(f"{path} has schema {schema!r}: it is no manifest that this Clawkeep knows")
-    if schema > SCHEMA:
+    if schema > MERGED:
         raise ClawkeepError(f"{path} has schema {schema}; it was written by a later Clawkeep: update this one")
     try:
         return _first(path, raw) if schema == 1 else _second(path, raw, data)
@@ -155,10 +186,10 @@ def _first(path: Path, raw: dict[str, Any]) -> Manifest:
 
 
 def _second(path: Path, raw: dict[str, Any], data: bytes) -> Manifest:
-    body = _Second.model_validate(raw)
+    body = (_Third if raw["schema"] == MERGED else _Second).model_validate(raw)
     breaks = _twice(body.hosts) or [f"{path}: {said}" for said in _breaks(raw)] or _rest(path, raw, data)
     return Manifest(
-        schema=SCHEMA,
+        schema=body.schema_,
         tool=body.tool,
         started=body.started,
         limited=body.limited,
@@ -167,6 +198,8 @@ def _second(path: Path, raw: dict[str, Any], data: bytes) -> Manifest:
         hosts=tuple(body.hosts),
         digest=body.sha256,
         breaks=tuple(breaks),
+        merged=body.merged if isinstance(body, _Third) else None,
+        sources=tuple(body.sources) if isinstance(body, _Third) else (),
     )
 
 
@@ -189,10 +222,9 @@ def _rest(path: Path, raw: Mapping[str, Any], data: bytes) -> list[str]:
 def _breaks(raw: Mapping[str, Any]) -> list[str]:
     """Where the chain breaks, each with the host that it breaks at."""
     said = []
-    if digest({key: raw[key] for key in HEAD}) != raw["start"]:
-        said.append(
-            "what it says of the run (tool, started, limited, site, signed_by) was edited after it was recorded"
-        )
+    head = MERGED_HEAD if raw["schema"] == MERGED else HEAD
+    if digest({key: raw[key] for key in head}) != raw["start"]:
+        said.append(f"what it says of the run ({', '.join(head[1:])}) was edited after it was recorded")
     chains = {None: raw["start"], **{entry["name"]: entry["chain"] for entry in raw["hosts"]}}
     before = None
     for entry in raw["hosts"]:

@@ -102,8 +102,8 @@ def _fingerprint(data: bytes, armour: bytes) -> str:
 
 
 def _signer(manifest: Manifest, data: bytes, armour: bytes, key: str, allowed: Allowed) -> str:
-    """The allowed signer whose signature it is; validity is judged at the time when the bundle says it was recorded."""
-    at = "-Overify-time=" + re.sub(r"\D", "", manifest.started)
+    """The allowed signer whose signature it is; validity is judged when the bundle says it was recorded, or merged."""
+    at = "-Overify-time=" + re.sub(r"\D", "", manifest.merged or manifest.started)
     known = ("-f", str(allowed.file), at)
     names, said = [allowed.identity] if allowed.identity is not None else [], ""
     if not names:
