@@ -241,10 +241,12 @@ def _mount_lab() -> None:
         def lab_missing() -> None:
             raise ClawkeepError(f"the lab needs {missing}: install it with `pip install -e '.[lab]'`")
     else:
+        from clawkeep.cli.bench import app as bench
         from clawkeep.cli.lab import app as lab
         from clawkeep.cli.sabotage import sabotage
 
         lab.command("sabotage")(sabotage)
+        lab.add_typer(bench, name="bench")
         app.add_typer(lab, name="lab")
 
 
