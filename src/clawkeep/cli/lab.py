@@ -21,9 +21,14 @@ SABOTAGE = Lazy(
     "clawkeep.cli.sabotage",
     "Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1.",
 )
+BENCH = Lazy(
+    "bench",
+    "clawkeep.cli.bench",
+    "Run a tier's gateway on this machine: the lab's image and the tier's configuration, isolated, in seconds.",
+)
 
 app = typer.Typer(
-    cls=group(SABOTAGE),
+    cls=group(SABOTAGE, BENCH),
     help="Boot, break and put back a safe lab host and the world around it.",
     no_args_is_help=True,
 )

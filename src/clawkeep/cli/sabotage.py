@@ -13,6 +13,7 @@ from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.printable import clean
 from clawkeep.lab import state
 from clawkeep.register import register, tiers
+from clawkeep.sabotage.bench import Bench
 from clawkeep.sabotage.campaign import Campaign, Outcome, representative
 from clawkeep.sabotage.record import recorded
 from clawkeep.sabotage.world import Sabotage, load, of_tier
@@ -23,7 +24,9 @@ app = typer.Typer()
 
 @app.command()
 def sabotage(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="The running lab; it has a snapshot `green`.")],
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="The lab; where it is needed, it runs and has a snapshot `green`.")
+    ],
     stems: Annotated[
         list[str] | None, typer.Argument(metavar="[STEM]...", help="Files of tests/sabotage, without `.yml`.")
     ] = None,
@@ -39,10 +42,17 @@ def sabotage(
         bool, typer.Option("--undo", metavar="", help="Where a sabotage has an undo, see it turn green again.")
     ] = False,
     repeat_green: Annotated[
-        bool, typer.Option("--repeat-green/--no-repeat-green", metavar="", help="Verify the restored snapshot first.")
+        bool, typer.Option("--repeat-green/--no-repeat-green", metavar="", help="Verify the unbroken host first.")
     ] = True,
+    machine: Annotated[
+        bool, typer.Option("--machine", metavar="", help="Break the gateway on the lab host too, not on the bench.")
+    ] = False,
 ) -> None:
-    """Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1."""
+    """Break the lab host in the declared ways; each must turn exactly its controls red, or the exit status is 1.
+
+    What changes the gateway alone (`gateway:` in its file) is done on the agent bench: in seconds, without a lab, and
+    judged with the recorded good host's other facts. `--undo` says nothing there, for its gateways are thrown away.
+    """
     checkout, lab = repo.find(), state.lab(scenario)
     tier = state.tier(lab)
     known = load(checkout.sabotages)
@@ -52,13 +62,18 @@ def sabotage(
     if record:
         recorded(checkout, tier)  # what is missing is told before an hour of sabotages
     console = Console(highlight=False)
-    campaign = Campaign(lab, checkout)
-    if repeat_green:
-        campaign.green(turns=any(one.turns for one in chosen))
+    campaign, bench = Campaign(lab, checkout), Bench.of(checkout, tier)
+    benched = [] if machine else [one for one in chosen if one.gateway is not None]
+    on_host = [one for one in chosen if one not in benched]
+    if repeat_green and benched:
+        bench.green()
+        console.print(Text(f"{tier}: the gateway on the bench is green", style="green"))
+    if repeat_green and on_host:
+        campaign.green(turns=any(one.turns for one in on_host))
         console.print(Text(f"{scenario}: the snapshot is green", style="green"))
     outcomes = []
-    for number, one in enumerate(chosen, 1):
-        outcome = campaign.run(one, keep=record, undo=undo)
+    for number, one in enumerate((*benched, *on_host), 1):
+        outcome = bench.run(one, keep=record) if one in benched else campaign.run(one, keep=record, undo=undo)
         outcomes.append(outcome)
         console.print(_row(outcome, f"{number}/{len(chosen)}"))
     missed = [outcome for outcome in outcomes if outcome.complaints]

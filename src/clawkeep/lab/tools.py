@@ -23,6 +23,7 @@ _PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "mke2fs": "e2fsprogs",
     "unshare": "util-linux",
+    "setpriv": "util-linux",
     "ip": "iproute2",
     "sysctl": "procps",
     "ssh": "openssh-client",

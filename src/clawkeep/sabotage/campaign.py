@@ -24,6 +24,7 @@ from clawkeep.site import inventory
 from clawkeep.verify.evaluate import Selection, evaluate
 from clawkeep.verify.report import Exit, Report
 
+NOT_GREEN = {Status.FAIL, Status.ERROR, Status.INCONCLUSIVE}
 SNAPSHOT = "green"
 DO_SECONDS = 600  # for one shell text on the lab host; `undo` may start the gateway again, minutes under emulation
 POLL_SECONDS = 2.0  # each look costs the lab host a login
@@ -52,7 +53,7 @@ class Campaign:
         labs.restore(self.lab, SNAPSHOT)
         report = self._judge(self._observe(turns=turns), turns=turns)
         if report.exit_status is not Exit.GREEN:
-            wrong = [f"{r.control} {r.status}: {r.message}" for r in report.results if r.status in _NOT_GREEN]
+            wrong = [f"{r.control} {r.status}: {r.message}" for r in report.results if r.status in NOT_GREEN]
             wrong += [host.message for host in report.hosts if not host.reached]
             raise ClawkeepError(
                 f"the snapshot {SNAPSHOT} is not green, so nothing can be broken in it: {'; '.join(wrong)}"
@@ -88,7 +89,7 @@ class Campaign:
     def _undone(self, sabotage: Sabotage) -> list[str]:
         self._root(sabotage, "undo", sabotage.undo)
         report = self._judge(self._observe(turns=sabotage.turns), turns=sabotage.turns)
-        return [f"after undo, {r.control} {r.status}: {r.message}" for r in report.results if r.status in _NOT_GREEN]
+        return [f"after undo, {r.control} {r.status}: {r.message}" for r in report.results if r.status in NOT_GREEN]
 
     def _observe(self, *, turns: bool) -> Observation:
         hosts = inventory.load(lab_inventory.folder(self.lab), self.checkout)
@@ -141,17 +142,14 @@ def here(text: str, inventory_folder: Path, ledger: Path) -> subprocess.Complete
     )
 
 
-_NOT_GREEN = {Status.FAIL, Status.ERROR, Status.INCONCLUSIVE}
-
-
 def representative(sabotages: Sequence[Sabotage]) -> list[Sabotage]:
     """One of each area of the register: the first subtle sabotage that the lab can commit, else the first crude one.
 
-    An area that has slow ones alone has none.
+    Those of the gateway alone are left out: all of them are committed on the bench.
     """
     chosen: dict[str, Sabotage] = {}
     for sabotage in sorted(sabotages, key=lambda s: (s.kind is not Kind.SUBTLE, s.stem)):
-        if not sabotage.constructed and not sabotage.slow:
+        if not sabotage.constructed and sabotage.gateway is None:
             chosen.setdefault(sabotage.control.partition("-")[0], sabotage)
     return sorted(chosen.values(), key=lambda s: s.stem)
 

@@ -28,7 +28,13 @@ WORLDS_AT_ONCE = 64  # candidate worlds judged in one run of the suite
 def write(sabotage: Sabotage, observed: Observation, checkout: Repo) -> int:
     """Write the patch of what was observed beside the sabotage; returns how many operations it has."""
     selection = Selection(turns=sabotage.turns)
-    patch = smallest(recorded(checkout, observed.host.tier.name), observed, sabotage.stem, checkout, selection)
+    return keep(
+        sabotage, smallest(recorded(checkout, observed.host.tier.name), observed, sabotage.stem, checkout, selection)
+    )
+
+
+def keep(sabotage: Sabotage, patch: list[Operation]) -> int:
+    """Write a patch beside the sabotage; returns how many operations it has."""
     sabotage.patch.write_text(json.dumps(patch, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return len(patch)
 

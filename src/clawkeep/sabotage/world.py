@@ -18,7 +18,9 @@ from clawkeep.base.errors import ClawkeepError
 from clawkeep.base.verdict import Status
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.evidence.observation import Observation
+from clawkeep.lab.bench.changes import Changes
 from clawkeep.register.register import Control, Proof, sentence
+from clawkeep.sabotage import gateway as gateways
 from clawkeep.verify.report import Report
 
 PATCH = ".patch.json"
@@ -41,10 +43,10 @@ class Sabotage:
 
     `unmeasured` are those that it makes unmeasurable. `tier` is the rank of the tier on whose host it is committed if
     that is not the lowest that its control binds. Agents take a turn in this world only where it says `turns`; what
-    needs one is left out otherwise. A turn takes minutes under emulation, and so does a new start of the gateway:
-    `slow` ones are nobody's representative. `constructed` worlds cannot be made in the lab: their patch is written by
-    hand. `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the machine that verifies, in
-    the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the schedule's.
+    needs one is left out otherwise. `constructed` worlds cannot be made in the lab: their patch is written by hand.
+    `do`, `awaiting` and `undo` are root shell on the lab host. `here` is shell on the machine that verifies, in
+    the folder of the lab's inventory, which is written anew afterwards; $LEDGER is the schedule's. `gateway` is what
+    is changed of the gateway alone, on the agent bench or on the lab host, whose shell text then follows from it.
     """
 
     stem: str
@@ -60,7 +62,7 @@ class Sabotage:
     constructed: bool
     tier: int | None
     turns: bool
-    slow: bool
+    gateway: Changes | None
     path: Path
 
     def rank(self, controls: Mapping[str, Control]) -> int:
@@ -88,7 +90,7 @@ class _File(BaseModel):
     constructed: bool = False
     tier: Annotated[int, Field(ge=2)] | None = None
     turns: bool = False
-    slow: bool = False
+    gateway: Changes | None = None
 
 
 def read(path: Path) -> Sabotage:
@@ -103,10 +105,17 @@ def read(path: Path) -> Sabotage:
         raise ClawkeepError(f"{path} breaks {declared.control}: its name must begin with {declared.control}-")
     if declared.control not in declared.red:
         raise ClawkeepError(f"{path}: red must contain {declared.control}, the control that it breaks")
-    if bool(declared.do or declared.here) == declared.constructed:
+    if bool(declared.do or declared.here or declared.gateway) == declared.constructed:
         raise ClawkeepError(
-            f"{path}: give `do` or `here`, or say `constructed: true` where the lab cannot make this world"
+            f"{path}: give `gateway`, `do` or `here`, or say `constructed: true` where the lab cannot make this world"
         )
+    shell = gateways.Shell(declared.do, declared.awaiting, declared.undo)
+    if declared.gateway is not None:
+        if any((*vars(shell).values(), declared.here)):
+            raise ClawkeepError(
+                f"{path}: `gateway` says all that is done, so leave `do`, `here`, `await` and `undo` out"
+            )
+        shell = gateways.shell(declared.gateway)
     return Sabotage(
         stem=path.stem,
         control=declared.control,
@@ -114,14 +123,14 @@ def read(path: Path) -> Sabotage:
         title=declared.title,
         red=frozenset(declared.red),
         unmeasured=frozenset(declared.unmeasured),
-        do=declared.do,
+        do=shell.do,
         here=declared.here,
-        awaiting=declared.awaiting,
-        undo=declared.undo,
+        awaiting=shell.awaiting,
+        undo=shell.undo,
         constructed=declared.constructed,
         tier=declared.tier,
         turns=declared.turns,
-        slow=declared.slow,
+        gateway=declared.gateway,
         path=path,
     )
 

@@ -61,8 +61,11 @@ def test_a_sabotage_is_read(declare: Callable[..., Path]) -> None:
         ("red: [NET-01, NET-02]", "red: []", "red: "),
         ("control: NET-01", "control: NET-02", "its name must begin with NET-02-"),
         ("await:", "awaits:", "awaits: extra inputs"),
-        ("do: |\n  nc -l 80 &\n", "", "give `do` or `here`, or say `constructed: true`"),
-        ("kind: crude", "kind: crude\nconstructed: true", "give `do` or `here`, or say `constructed: true`"),
+        ("do: |\n  nc -l 80 &\n", "", "give `gateway`, `do` or `here`, or say `constructed: true`"),
+        ("kind: crude", "kind: crude\nconstructed: true", "give `gateway`, `do` or `here`, or say"),
+        ("kind: crude", "kind: crude\ngateway: {settings: {a: 1}}", "so leave `do`, `here`, `await` and `undo` out"),
+        ("kind: crude", "kind: crude\ngateway: {}", "say what is changed"),
+        ("kind: crude", "kind: crude\ngateway: {files: {../a: b}}", "gateway.files"),
     ],
 )
 def test_a_wrong_sabotage_is_one_sentence(declare: Callable[..., Path], old: str, new: str, sentence: str) -> None:
@@ -110,7 +113,7 @@ def test_one_of_each_area_is_representative(declare: Callable[..., Path]) -> Non
         "NET-01-a": GOOD,
         "NET-01-b": GOOD.replace("crude", "subtle"),
         "CTR-01-a": GOOD.replace("NET", "CTR"),
-        "WEB-01-a": GOOD.replace("NET", "WEB") + "slow: true\n",
+        "WEB-01-a": re.sub(r"do: .*\nred", "gateway: {settings: {a: 1}}\nred", GOOD.replace("NET", "WEB"), flags=re.S),
         "MNT-01-a": re.sub(r"do: .*\nred", "constructed: true\nred", GOOD.replace("NET", "MNT"), flags=re.S),
     }
     sabotages = [world.read(declare(text, name)) for name, text in texts.items()]
