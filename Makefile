@@ -49,6 +49,10 @@ mutate: setup ## Which bugs would no test notice? All is hours; MODULE=clawkeep_
 kernel: setup-lab ## Evaluator and probes against this machine's kernel, in namespaces of their own; root, a minute
 	pytest -q tests/kernel -m kernel
 
+.PHONY: agent-bench
+agent-bench: setup-lab ## Gateways on this machine, good and broken, in namespaces of their own; root, five minutes, no host
+	pytest -q tests/agent_bench -m bench
+
 .PHONY: browser
 browser: setup-lab ## The HTML report in headless Chromium, hostile text and all; a minute, no host
 	pytest -q tests/browser -m browser
