@@ -9,16 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clawkeep.lab import state, topology
+from clawkeep.lab import records, state, topology
 from clawkeep.schedule.job import PROGRAM
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST4, HOST6 = (str(interface.ip) for interface in topology.HOST_ADDRESSES)
+CAUGHT_UP_SECONDS = 1800
 CONNECT_SECONDS = 5  # long enough for a second SYN
 
 
@@ -154,6 +156,24 @@ class Lab:
             check=False,
         )
 
+    def caught_up(self) -> float:
+        """Wait until the log store has what the host recorded before it had a log agent; returns the seconds it took.
+
+        The agent reads its files in turn, each to the end: with the second word everything before the first has gone
+        out.
+        """
+        kept = Path(records.vantage(state.lab(self.scenario))["store"])
+
+        def arrived(word: str) -> bool:
+            return any(word in path.read_text(errors="replace") for path in kept.glob("*/*.jsonl"))
+
+        took = 0.0
+        for turn in range(2):
+            word = f"drill{time.time_ns():x}-{turn}"
+            self.root(f"logger --tag clawkeep-drill {word}")
+            took += await_true(partial(arrived, word), CAUGHT_UP_SECONDS, "what the host had recorded arrives")
+        return took
+
     def verify(self, *arguments: str) -> dict[str, Any]:
         """Run `clawkeep verify` and return its report, whatever its exit status."""
         done = self.clawkeep(
@@ -175,15 +195,26 @@ class Lab:
         assert report["exit_status"] == 0
 
 
-def proven(config: pytest.Config, reports: Path) -> Lab:
-    """The lab host, put back to the proven state."""
+def running(config: pytest.Config, reports: Path) -> Lab:
+    """The lab host as it is."""
     scenario = config.getoption("--lab")
     path = subprocess.run(
         [*PROGRAM, "lab", "inventory", scenario], cwd=ROOT, text=True, capture_output=True, check=True
     ).stdout.strip()
-    machine = Lab(scenario, Path(path), reports)
+    return Lab(scenario, Path(path), reports)
+
+
+def proven(config: pytest.Config, reports: Path) -> Lab:
+    """The lab host, put back to the proven state."""
+    machine = running(config, reports)
     machine.restore()
     return machine
+
+
+@pytest.fixture
+def raised(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    """The lab host as it is, just raised to a tier and not proven yet."""
+    return running(request.config, tmp_path / "report")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import time
 from collections.abc import Iterator
@@ -118,24 +117,6 @@ def test_nmap_finds_no_weak_cipher_at_the_front_door(lab: Lab) -> None:
     assert set(grades) == {"A"}
 
 
-def caught_up(lab: Lab) -> float:
-    """Wait until the log store has what the host recorded before it had a log agent; returns the seconds it took.
-
-    The agent reads its files in turn, each to the end: with the second word everything before the first has gone out.
-    """
-    kept = Path(records.vantage(state.lab(lab.scenario))["store"])
-
-    def arrived(word: str) -> bool:
-        return any(word in path.read_text(errors="replace") for path in kept.glob("*/*.jsonl"))
-
-    took = 0.0
-    for turn in range(2):
-        word = f"drill{time.time_ns():x}-{turn}"
-        lab.root(f"logger --tag clawkeep-drill {word}")
-        took += await_true(functools.partial(arrived, word), PLAY_SECONDS, "what the host had recorded arrives")
-    return took
-
-
 def test_a_lowered_host_leaves_nothing_open_and_a_raised_one_is_green(lab: Lab) -> None:
     """Tier 2 to tier 1 in place and back again: each converges, and each verifies as what it is now."""
     lab.become("tier1_personal")
@@ -149,6 +130,6 @@ def test_a_lowered_host_leaves_nothing_open_and_a_raised_one_is_green(lab: Lab) 
     lab.become("tier2_team")
     play = lab.play("playbooks/site.yml", timeout=PLAY_SECONDS)
     assert play.returncode == 0, play.stdout[-3000:]
-    took = caught_up(lab)
+    took = lab.caught_up()
     print(f"the raised host had told its earlier days {took:.0f} s after the play")
     lab.expect_green()

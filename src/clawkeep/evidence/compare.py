@@ -42,8 +42,9 @@ class Statement:
 
 
 def statements(raw: Mapping[str, Any]) -> frozenset[Statement]:
-    """What one host's evidence says, masked."""
-    return frozenset(_statements(raw, ()))
+    """What one host's evidence says, masked; its own name, too."""
+    name = re.compile(rf"\b{re.escape(str(raw['host']))}\b") if raw.get("host") else None
+    return frozenset(_statements(raw, (), name))
 
 
 def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[list[Statement], list[Statement]]:
@@ -52,27 +53,29 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[list[S
     return sorted(one - other), sorted(other - one)
 
 
-def masked(text: str) -> str:
+def masked(text: str, name: re.Pattern[str] | None = None) -> str:
     """`text` without what differs from host to host and from run to run, its words in alphabetical order."""
-    for pattern, name in _MASKS:
-        text = pattern.sub(name, text)
+    if name is not None:
+        text = name.sub("HOST", text)
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
     return " ".join(sorted(re.findall(r"[^\s,=]+=?", text)))
 
 
-def _statements(value: Any, way: tuple[str, ...]) -> Iterator[Statement]:
+def _statements(value: Any, way: tuple[str, ...], name: re.Pattern[str] | None) -> Iterator[Statement]:
     if isinstance(value, Mapping):
         for key, one in value.items():
             if key not in _OWN:
-                yield from _statements(one, (*way, masked(key)))
+                yield from _statements(one, (*way, masked(key, name)), name)
     elif isinstance(value, list):
         for one in value:
-            yield from _statements(one, way)
+            yield from _statements(one, way, name)
     elif isinstance(value, str):
         inner = _json(value)
         if inner is not None:
-            yield from _statements(inner, way)
+            yield from _statements(inner, way, name)
         else:
-            yield from (Statement("/".join(way), masked(line)) for line in value.splitlines())
+            yield from (Statement("/".join(way), masked(line, name)) for line in value.splitlines())
     else:
         yield Statement("/".join(way), masked(json.dumps(value)))
 

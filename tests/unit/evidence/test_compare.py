@@ -56,6 +56,11 @@ def test_how_a_host_is_set_up_is_not_masked(one: str, other: str) -> None:
     assert masked(one) != masked(other)
 
 
+def test_a_hosts_own_name_is_masked() -> None:
+    texts = ({"host": name, "facts": f"User openclaw may run on {name}"} for name in ("web1", "db-2.example"))
+    assert compare(*texts) == ([], [])
+
+
 def test_a_statement_has_its_place_and_json_in_a_text_is_taken_apart() -> None:
     first = {"inside": {"commands": {"nft": {"stdout": json.dumps([{"chain": {"policy": "drop"}}])}}}}
     second = {"inside": {"commands": {"nft": {"stdout": json.dumps([{"chain": {"policy": "accept"}}])}}}}
