@@ -14,14 +14,18 @@ import ssl
 import sys
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 PATIENCE = 20.0  # seconds for one connection
 BODY = 65536
 SESSION_COOKIE = "__Host-clawkeep"
 ATTEMPTS = 12
+AT_ONCE = 4  # requests that wait for nothing of one another; the entry's own limits leave room for that
+POLL_SECONDS = 2.0  # between two uses of a session that is seen to end
 VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1,
     "TLSv1.1": ssl.TLSVersion.TLSv1_1,
@@ -276,24 +280,37 @@ def row(entry: Entry, what: str, reply: Reply, **more: object) -> dict[str, Any]
     return {**seen, "trouble": reply.trouble, **more}
 
 
+def together(rows: list[Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Each row's request, a few at a time; the rows in their order."""
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return [job.result() for job in [pool.submit(one) for one in rows]]
+
+
 def anonymous(entry: Entry) -> list[dict[str, Any]]:
     """Requests without a session, of which none may reach the gateway."""
-    found = [row(entry, f"GET {path}", request(entry, "GET", path, {"Accept": "text/html"})) for path in PATHS]
-    found += [
-        row(entry, f"{method} /tools/invoke", request(entry, method, "/tools/invoke", body="{}")) for method in METHODS
-    ]
-    found.append(row(entry, "upgrade /", request(entry, "GET", "/", {**UPGRADE, "Origin": f"https://{entry.name}"})))
-    for host in ("foreign.invalid", f"{entry.name}.foreign.invalid", "127.0.0.1:18789", "localhost"):
-        found.append(row(entry, f"GET /healthz of {host}", request(entry, "GET", "/healthz", host=host)))
-    for name, value in (
+
+    def asked(
+        what: str, method: str, path: str, headers: Mapping[str, str] | None = None, body: str = "", *, host: str = ""
+    ) -> Callable[[], dict[str, Any]]:
+        return lambda: row(entry, what, request(entry, method, path, headers, body, host=host))
+
+    forged = (
         ("Cookie", f"{SESSION_COOKIE}={'A' * 43}"),
         ("X-Gate-User", "admin"),
         ("Authorization", "Basic YTph"),
-    ):
-        found.append(row(entry, f"GET /healthz with {name}", request(entry, "GET", "/healthz", {name: value})))
-    for name in ("X-Forwarded-For", "X-Real-IP"):
-        found.append(row(entry, f"GET /healthz with {name}", request(entry, "GET", "/healthz", {name: "127.0.0.1"})))
-    return found
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Real-IP", "127.0.0.1"),
+    )
+    foreign = ("foreign.invalid", f"{entry.name}.foreign.invalid", "127.0.0.1:18789", "localhost")
+    return together(
+        [
+            *(asked(f"GET {path}", "GET", path, {"Accept": "text/html"}) for path in PATHS),
+            *(asked(f"{method} /tools/invoke", method, "/tools/invoke", body="{}") for method in METHODS),
+            asked("upgrade /", "GET", "/", {**UPGRADE, "Origin": f"https://{entry.name}"}),
+            *(asked(f"GET /healthz of {host}", "GET", "/healthz", host=host) for host in foreign),
+            *(asked(f"GET /healthz with {name}", "GET", "/healthz", {name: value}) for name, value in forged),
+        ]
+    )
 
 
 def with_cookie(token: str, **more: str) -> dict[str, str]:
@@ -327,13 +344,16 @@ def origins(entry: Entry, token: str) -> list[dict[str, Any]]:
         ("own, cross-site", {"Origin": own, "Sec-Fetch-Site": "cross-site"}, False),
         ("own, same-site", {"Origin": own, "Sec-Fetch-Site": "same-site"}, False),
     ]
-    found = []
-    for name, headers, mine in cases:
-        cookie = with_cookie(token, **headers)
-        posted = request(entry, "POST", "/tools/invoke", {**cookie, "Content-Type": "application/json"}, "{}")
-        found.append(row(entry, f"POST, origin {name}", posted, own=mine))
-        found.append(row(entry, f"upgrade, origin {name}", request(entry, "GET", "/", {**cookie, **UPGRADE}), own=mine))
-    return found
+
+    def posted(name: str, headers: dict[str, str], mine: bool) -> dict[str, Any]:
+        told = {**with_cookie(token, **headers), "Content-Type": "application/json"}
+        return row(entry, f"POST, origin {name}", request(entry, "POST", "/tools/invoke", told, "{}"), own=mine)
+
+    def upgraded(name: str, headers: dict[str, str], mine: bool) -> dict[str, Any]:
+        reply = request(entry, "GET", "/", {**with_cookie(token, **headers), **UPGRADE})
+        return row(entry, f"upgrade, origin {name}", reply, own=mine)
+
+    return together([partial(way, *case) for case in cases for way in (posted, upgraded)])
 
 
 def cookies(name: str, reply: Reply) -> list[dict[str, Any]]:
@@ -393,21 +413,14 @@ def endings(entry: Entry, sessions: Mapping[str, str], seconds: float) -> list[d
     # The session's life is what is waited for. It is used meanwhile: use must not renew it.
     while time.monotonic() - began < seconds + 1:
         request(entry, "GET", "/healthz", with_cookie(short))
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
     found.append(row(entry, "short", request(entry, "GET", "/healthz", with_cookie(short)), moment="after"))
     return found
 
 
-def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts `web-tls`, `web-able`, `web-anonymous`, `web-admitted`, `web-origins`, `web-cookies` and the rest."""
-    entries = [
-        Entry(str(one), int(wishes["port"]), str(wishes["name"]), str(wishes["authority"]))
-        for one in wishes["addresses"]
-    ]
+def _asked(entries: list[Entry], fresh: str) -> dict[str, Any]:
+    """The facts that need no waiting."""
     first, last = entries[0], entries[-1]
-    sessions = dict(wishes["sessions"])
-    fresh = sessions["fresh"]
-    ended = endings(first, sessions, float(wishes["short_seconds"]))
     login = request(first, "GET", "/login")
     # From the address that no burst locks out, also where the last run is a moment ago.
     refused = attempt(last, *DEFAULTS[0])
@@ -420,17 +433,29 @@ def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
         "the gateway": request(first, "GET", "/healthz", with_cookie(fresh)),
         "a logout without a session": post_form(first, "/gate/logout", f"{SESSION_COOKIE}={fresh}", {"csrf": ""}),
     }
-    facts: dict[str, Any] = {
+    return {
         "web-able": {name: able(version, ALL_SUITES) for name, version in VERSIONS.items()},
         "web-tls": tls(entries),
         "web-anonymous": [one for entry in entries for one in anonymous(entry)],
         "web-admitted": [one for entry in entries for one in admitted(entry, fresh)],
         "web-origins": origins(first, fresh),
-        "web-endings": ended,
         "web-cookies": [one for name, reply in pages.items() for one in cookies(name, reply)],
         "web-headers": [headers_of(name, reply) for name, reply in pages.items()],
         "web-defaults": [refused.status, *(attempt(last, *pair).status for pair in DEFAULTS[1:3])],
     }
+
+
+def probe(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts `web-tls`, `web-able`, `web-anonymous`, `web-admitted`, `web-origins`, `web-cookies` and the rest."""
+    entries = [
+        Entry(str(one), int(wishes["port"]), str(wishes["name"]), str(wishes["authority"]))
+        for one in wishes["addresses"]
+    ]
+    first, last = entries[0], entries[-1]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # A session's life passes while everything else is asked.
+        ended = pool.submit(endings, first, dict(wishes["sessions"]), float(wishes["short_seconds"]))
+        facts = {**_asked(entries, str(wishes["sessions"]["fresh"])), "web-endings": ended.result()}
     # Last, since it locks this vantage's own first address out for some minutes. The other family is another address.
     facts["web-burst"] = [attempt(first, "clawkeep-probe", "not the password").status for _ in range(ATTEMPTS)]
     facts["web-beside"] = attempt(last, "clawkeep-probe", "not the password").status if last is not first else 0
