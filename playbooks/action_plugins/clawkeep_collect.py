@@ -118,6 +118,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _by_ssh(self) -> bool:
         return str(self._connection.transport).rpartition(".")[2] != "local"
 
+    def _why(self, said: str) -> str:
+        """Why a connection failed, in ssh's own words: where it ended before it took our data, they were not kept."""
+        broken = re.compile(r"(?s)^Data could not be sent to remote host.*?over ssh: ", re.IGNORECASE)
+        if broken.match(said) and "Broken pipe" in said:
+            self._connection.reset()
+            try:
+                with _at_most(transport.CONNECT_LIMIT):
+                    self._low_level_execute_command("true")
+            except (AnsibleError, _TooLong) as problem:  # refused again, and heard this time
+                said = str(problem)
+        return broken.sub("", said)
+
     def _converse(self, argv: Sequence[str], payload: bytes, limit: float) -> End:
         """Run one command over Ansible's own connection; however it goes wrong, that is how it ended."""
         command = shlex.join(transport.bounded(argv, limit))
@@ -133,8 +145,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return End(None, b"", "", ready=True, overflow=True)
         except (AnsibleConnectionFailure, AnsibleError) as problem:
             status = 255 if isinstance(problem, AnsibleConnectionFailure) else 1
-            said = re.sub(r"(?s)^Data could not be sent to remote host.*?over ssh: ", "", str(problem))
-            return End(status, b"", said, ready=False)
+            return End(status, b"", self._why(str(problem)), ready=False)
         finally:
             with contextlib.suppress(Exception):  # a connection that would wait for a second command takes memory
                 self._connection.reset()

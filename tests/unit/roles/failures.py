@@ -43,6 +43,7 @@ def _lists(content: object) -> Iterator[Sequence[Task]]:
     plays = content if isinstance(content, list) else []
     if any(isinstance(one, Mapping) and "hosts" in one for one in plays):
         for play in plays:
+            yield [{key: value for key, value in play.items() if key == "ignore_errors"}]
             for part in ("pre_tasks", "tasks", "post_tasks", "handlers"):
                 yield list(_flat(play.get(part) or []))
     else:
@@ -59,7 +60,7 @@ def _flat(tasks: Sequence[Task]) -> Iterator[Task]:
 def _swallowed(tasks: Sequence[Task]) -> Iterator[str]:
     for at, task in enumerate(tasks):
         name = f"the task {task.get('name', at)!r}"
-        if "ignore_errors" in task:
+        if task.get("ignore_errors", False) is not False:
             yield f"{name} ignores every error"
         if "rescue" in task and not any(STOPS[1] in one for one in _flat(task["rescue"])):
             yield f"{name} is rescued, and nothing says so"
