@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import resource
 import subprocess
@@ -681,3 +682,43 @@ def test_a_mask_is_whole_when_a_text_is_cut_after_it() -> None:
     for length in range(0, len(text), 7):
         left = redact_text(text)[:length]
         assert not any(piece in left for piece in (jwt()[:10], made(64, "RSA 0")[:10]))
+
+
+# --- the edges of what is looked into ---------------------------------------------------------------------------------
+
+PLACE = "https://hooks.slack.com/services/"
+HOOK = f"{PLACE}T000/B000/dummydummydummy"
+
+
+def times(encode: Callable[[bytes], bytes], number: int) -> str:
+    raw = f"the address is {HOOK} today".encode()
+    for _ in range(number):
+        raw = encode(raw)
+    return raw.decode()
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, binascii.hexlify])
+@pytest.mark.parametrize("number", range(1, redaction.LAYERS + 1))
+def test_encodings_within_encodings_are_undone(encode: Callable[[bytes], bytes], number: int) -> None:
+    assert redact_text(times(encode, number)) == REDACTED
+
+
+def test_base64_in_the_hex_of_an_audit_record_is_undone() -> None:
+    argument = binascii.hexlify(times(base64.b64encode, 1).encode()).decode()
+    assert redact_text(f"proctitle={argument}") == f'proctitle="{REDACTED}"'
+
+
+def test_two_blocks_of_one_run_of_lines_are_both_seen() -> None:
+    block = base64.encodebytes(times(lambda raw: raw, 1).encode() * 3).decode().strip().splitlines()
+    text = "\n".join([*block, *block])
+    assert HOOK not in text
+    assert {*redact_text(text).splitlines()} == {REDACTED}
+
+
+def test_secrets_as_keys_keep_their_values_apart() -> None:
+    keys = [f"{HOOK}{number}" for number in range(3)]
+    assert redact(dict(zip(keys, "abc", strict=True))) == {
+        f"{PLACE}{REDACTED}": "a",
+        f"{PLACE}{REDACTED}*": "b",
+        f"{PLACE}{REDACTED}**": "c",
+    }
