@@ -74,7 +74,8 @@ class Vantage(_Border):
     """From where a probe looks: this machine as it is, or a network namespace of it called `name`.
 
     At the vantage `vpn`, `tunnel` is the WireGuard interface by which it comes in, as the device `device` of vpn_peers.
-    `store` is the folder of the log store's records, as the vantage `siem` sees it.
+    `store` is the folder of the log store's records, as the vantage `siem` sees it. `pace` is how many ports a second
+    the scans from here try at each address, before they try again more slowly where probes were lost on the way.
     """
 
     kind: Literal["local", "netns"]
@@ -82,6 +83,7 @@ class Vantage(_Border):
     tunnel: str = ""
     device: str = ""
     store: str = ""
+    pace: Annotated[int, Field(ge=100, le=100_000)] = 7500
 
 
 class EgressDomain(_Border):

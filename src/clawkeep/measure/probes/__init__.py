@@ -27,7 +27,7 @@ COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
 COUNTERS_BEFORE = "reach-counters-after"  # the collector's last reading, made before any other vantage is asked
 SHORT_SECONDS = 30  # the life of the session that is seen to end: long enough for the probe to come to it
 SECONDS = 240.0  # a scan has a limit of its own
-PACES = (7500, 2500, 1500)  # probes a second to each address; the next one when one was too fast for the path
+SLOWER = (3, 5)  # parts of the vantage's pace that are tried in turn when it was too fast for the path
 
 
 def measure(host: Host, site: Site, inside: Mapping[str, Any] | None, ask: Ask | None) -> dict[str, dict[str, Any]]:
@@ -60,7 +60,7 @@ def _scanned(host: Host, site: Site, evidence: HostEvidence, ask: Ask | None) ->
     before = _first_counters(evidence)
     with ThreadPoolExecutor(max_workers=len(vantages)) as pool:
         jobs = [
-            pool.submit(_probe, documents[name], name, vantages[name], plan, PACES[0])
+            pool.submit(_probe, documents[name], name, vantages[name], plan, vantages[name].pace)
             for name in vantages
             if name != "vpn"
         ]
@@ -73,9 +73,10 @@ def _scanned(host: Host, site: Site, evidence: HostEvidence, ask: Ask | None) ->
     if "vpn" in vantages:  # alone, after the counters were read: its packets are no scan's
         _probe_vpn(documents["vpn"], vantages["vpn"], evidence, plan, site)
         before = after = _counters(ask)
-    for pace in PACES[1:]:
+    for part in SLOWER:
         if "outside" not in documents or not _lossy(documents["outside"]):
             break
+        pace = vantages["outside"].pace // part
         documents["outside"] = document = _empty(vantages["outside"])
         _probe(document, "outside", vantages["outside"], plan, pace)
         before, after = after, _counters(ask)
