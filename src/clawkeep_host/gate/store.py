@@ -128,7 +128,9 @@ def network_of(address: str) -> str:
 class Store:
     """Users, sessions and attempts in one SQLite file; safe to use from several threads and processes.
 
-    Everywhere `address` is as `network_of` spells it. Raises sqlite3.Error when the file cannot be used.
+    Everywhere `address` is as `network_of` spells it. Raises sqlite3.Error when the file cannot be used. The clock is
+    read within a change: of two at the same time, the one that comes second would else look as if the clock had gone
+    back, which ends a session and begins a count anew.
     """
 
     def __init__(self, path: Path, settings: Settings, clock: Callable[[], float] = time.time) -> None:
@@ -213,9 +215,9 @@ class Store:
 
         What has to wait is not counted. Give back with `withdraw` what is not judged after all.
         """
-        now = self._clock()
         window, lockout = self._settings.window, self._settings.lockout
         with self._change() as db:
+            now = self._clock()
             # No lock outlasts the settings of today, nor a clock that went back.
             db.execute("UPDATE attempts SET until = ? WHERE until > ?", (now + lockout, now + lockout))
             limits = self._limits(db, user, address, now)
@@ -303,8 +305,9 @@ class Store:
         """The live session of a token, which counts as used now. A clock that went back ends sessions, too."""
         if not TOKEN.fullmatch(token):
             return None
-        digest, now = digest_of(token), self._clock()
+        digest = digest_of(token)
         with self._change() as db:
+            now = self._clock()
             row = db.execute("SELECT user, created, used, ends FROM sessions WHERE digest = ?", (digest,)).fetchone()
             if row is None:
                 return None
@@ -332,8 +335,9 @@ class Store:
 
     def rows(self) -> list[tuple[str, float, float, float]]:
         """User, created, used and end of every live session; those that have ended may be kept for a while."""
-        now, idle, absolute = self._clock(), self._settings.idle, self._settings.absolute
+        idle, absolute = self._settings.idle, self._settings.absolute
         with self._lock:
             rows = self._db.execute("SELECT user, created, used, ends FROM sessions ORDER BY created").fetchall()
+            now = self._clock()
         found = [(user, created, used, min(ends, created + absolute)) for user, created, used, ends in rows]
         return [row for row in found if row[1] <= now < row[3] and row[2] <= now < row[2] + idle]

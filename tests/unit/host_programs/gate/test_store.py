@@ -678,3 +678,52 @@ def test_owners_addresses_that_are_no_longer_theirs_are_forgotten(tmp_path: Path
     store.reserve("bert", OTHER)
     with sqlite3.connect(tmp_path / "gate.sqlite") as db:
         assert db.execute("SELECT * FROM known").fetchall() == []
+
+
+# at the same time
+
+
+class Overtaken:
+    """A clock whose first reader is overtaken, where it lets itself be: the next one reads a later time and is done
+    with it before the first goes on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.armed = False
+        self.second = threading.Event()
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        read = self.now
+        if self.armed:
+            self.armed = False
+            self.second.wait(0.5)
+        return read
+
+
+def both(clock: Overtaken, act: Callable[[], object]) -> None:
+    """Act twice at the same time."""
+    clock.armed = True
+    first = threading.Thread(target=act)
+    first.start()
+    while clock.armed:
+        pass
+    second = threading.Thread(target=lambda: (act(), clock.second.set()))
+    second.start()
+    first.join()
+    second.join()
+
+
+def test_two_requests_at_the_same_time_end_no_session(tmp_path: Path) -> None:
+    clock = Overtaken()
+    store = Store(tmp_path / "gate.sqlite", SETTINGS, clock)
+    token = store.open("anna", 60)
+    both(clock, lambda: store.session(token))
+    assert store.session(token) is not None
+
+
+def test_two_attempts_at_the_same_time_count_twice(tmp_path: Path) -> None:
+    clock = Overtaken()
+    store = Store(tmp_path / "gate.sqlite", SETTINGS, clock)
+    both(clock, lambda: store.reserve("anna", ONE))
+    assert attempts(tmp_path / "gate.sqlite")[f"net {ONE}"] == 2
