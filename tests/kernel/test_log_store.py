@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from clawkeep.collector import logs
+from clawkeep.collector.experiments import log_marks
 from clawkeep.collector.namespaces import in_network_of
 from clawkeep.collector.recorder import Recorder
 from clawkeep.evidence.document import HostEvidence
@@ -135,10 +135,10 @@ def rig(tmp_path: Path, render: Callable[..., str], monkeypatch: pytest.MonkeyPa
 
 
 def test_the_hosts_credential_adds_and_nobody_else_does(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "TLS", str(records.credentials(rig.lab)))
+    monkeypatch.setattr(log_marks, "TLS", str(records.credentials(rig.lab)))
     site = inventories.parse_site({"name": "lab", **_keys(records.site(rig.lab))}, "the lab").model_dump(mode="json")
     with rig.store():
-        tried = in_network_of(rig.keeper.pid, lambda: logs.attempts(Recorder({"site": site})))
+        tried = in_network_of(rig.keeper.pid, lambda: log_marks.attempts(Recorder({"site": site})))
         wishes: dict[str, Any] = {"store": str(rig.store_folder), "marks": {}, "attempts": tried, "seconds": 0}
         found = siem.probe({**wishes, "alerted": []})
     inside = {"schema": 1, "facts": {"log-store-attempts": tried, "log-marks": {}}}

@@ -18,7 +18,7 @@ from clawkeep.cli.lazy import Lazy, group
 from clawkeep.register import coverage, frameworks, register, tiers, tiers_page
 from clawkeep.register.coverage import Coverage, percent
 from clawkeep.register.register import Control, Proof
-from clawkeep.report import bypass_page
+from clawkeep.report import bypass_page, experiments_page
 
 SHOW = Lazy(
     "show",
@@ -132,6 +132,19 @@ Print docs/guides/bypass.md: every way around the proxy that is tried, and what 
 def bypass() -> None:
     """Print docs/guides/bypass.md."""
     typer.echo(bypass_page.render(), nl=False)
+
+
+EXPERIMENTS_HELP = """
+Print docs/guides/experiments.md: what measuring a host does there beyond reading, where, and what it leaves.
+
+  clawkeep controls experiments > docs/guides/experiments.md
+"""
+
+
+@app.command("experiments", help=EXPERIMENTS_HELP)
+def experiments() -> None:
+    """Print docs/guides/experiments.md."""
+    typer.echo(experiments_page.render(), nl=False)
 
 
 @app.command("tiers", help=TIERS_HELP)

@@ -20,7 +20,7 @@ from clawkeep.evidence.bundle import signature
 from clawkeep.evidence.bundle.bundle import open_bundle
 from clawkeep.measure.observe import observe
 from clawkeep.register import register, tiers
-from clawkeep.report import files, terminal
+from clawkeep.report import experiments_page, files, terminal
 from clawkeep.site import inventory
 from clawkeep.verify import drift, exceptions
 from clawkeep.verify.evaluate import Selection, evaluate, select
@@ -31,7 +31,8 @@ VERIFY_HELP = """
 Measure the hosts of an inventory and judge every control that their tier requires.
 
 Hosts are measured from inside over the inventory's own connection, and from the site's other vantage points; \
-nothing is changed on them. With [bold]--evidence[/bold] a recorded bundle is judged again, and no host is contacted.
+of what is tried on them beyond reading, next to nothing is left (below). \
+With [bold]--evidence[/bold] a recorded bundle is judged again, and no host is contacted.
 
 [bold]Examples[/bold]
 
@@ -68,7 +69,10 @@ evidence that cannot be kept or signed as asked
 stale, or breaks a rule
 
 The worst finding decides in the order 4, 2, 1, 3, 0.
-"""
+
+[bold]What is tried beyond reading[/bold] (docs/guides/experiments.md)
+
+""" + "\n\n".join(f"  {line}" for line in experiments_page.lines())
 
 
 @app.command(help=VERIFY_HELP)
@@ -165,7 +169,9 @@ def verify(
     else:
         hosts = inventory.load(inventory_path or Path(), checkout, limit=limit)
         reviewed = review(hosts.hosts, hosts.site)
-        with Console(stderr=True).status(f"measuring {len(hosts.hosts)} hosts ..."):
+        err = Console(stderr=True, highlight=False)
+        err.print("what is tried on hosts beyond reading: `clawkeep controls experiments`", style="dim")
+        with err.status(f"measuring {len(hosts.hosts)} hosts ..."):
             observations = observe(hosts, checkout, inside_only=inside_only, turns=turns)
         if save_evidence is not None:
             bundle = cli_evidence.kept(save_evidence, observations, started, key, limited=limited)

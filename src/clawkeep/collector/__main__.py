@@ -13,7 +13,7 @@ import traceback
 from typing import Callable, Dict
 
 from clawkeep.collector import docker, host, logs, mounts, network, processes, programs, proxy, vpn, web
-from clawkeep.collector.experiments import bypass, egress, turns
+from clawkeep.collector.experiments import audit_canary, bypass, egress, gateways, log_marks, metadata, turns
 from clawkeep.collector.recorder import Recorder
 
 Part = Callable[[Recorder], None]
@@ -22,13 +22,17 @@ Part = Callable[[Recorder], None]
 def parts() -> Dict[str, Part]:
     """The parts of the collection by name; each gathers one subject and runs in a thread of its own."""
     return {
+        "audit canary": audit_canary.collect,
         "bypass": bypass.collect,
         "egress": egress.collect,
+        "gateways": gateways.collect,
         "host": host.collect,
         "docker": docker.collect,
         "processes": processes.collect,
         "programs": programs.collect,
+        "log marks": log_marks.collect,
         "logs": logs.collect,
+        "metadata": metadata.collect,
         "mounts": mounts.collect,
         "network": network.collect,
         "vpn": vpn.collect,

@@ -65,6 +65,11 @@ def agents(rec: Recorder) -> List[Dict[str, Any]]:
     return [one for one in running(rec) if name_of(one) in known]
 
 
+def agent_pid(rec: Recorder) -> int:
+    """The first process of the first agent's container, by its number on the host; 0 when none runs."""
+    return next((int((one.get("State") or {}).get("Pid") or 0) for one in agents(rec)), 0)
+
+
 def process_names(containers: Sequence[Mapping[str, Any]]) -> Dict[str, List[str]]:
     """The names of the processes in each container's cgroup, by the container's name."""
     names = {str(one["Id"]): name_of(one) for one in containers if one.get("Id")}

@@ -1,24 +1,19 @@
 """The packet filter in force, what would be loaded at boot, and the host's interfaces and Docker networks.
 
-Also the host's own attempt to reach cloud metadata as different users. Standard library only.
+Standard library only.
 """
 
 from __future__ import annotations
 
-import ctypes
-import encodings.idna  # noqa: F401 - getaddrinfo loads it, and another user may not read this Python's files
 import functools
 import hashlib
 import os
-import pwd
 import stat
 import threading
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional
 
-from clawkeep.collector import api, docker
-from clawkeep.collector.experiments.connects import Connect, connect_all
+from clawkeep.collector import api
 from clawkeep.collector.recorder import Recorder
-from clawkeep_host.addresses import METADATA
 
 SAVED = "/etc/clawkeep/firewall"
 SAVED_FILES = ("clawkeep.nft", "docker-user.rules", "docker-user.rules6")
@@ -54,10 +49,6 @@ JOURNAL = (
     "--output=json",
     "--output-fields=MESSAGE,_BOOT_ID",
 )
-COUNTERS = ("nft", "-j", "list", "counters", "table", "inet", "clawkeep")
-HTTP = 80
-NOBODY = 65534
-PROXY = "proxy"  # the account whose way out is the control experiment of all others
 
 
 def collect(rec: Recorder) -> None:
@@ -77,7 +68,6 @@ def collect(rec: Recorder) -> None:
             "firewall-journal",
             JOURNAL,
         ),
-        functools.partial(metadata_from_host, rec),
     ]
     threads = [threading.Thread(target=job, daemon=True) for job in jobs]
     for thread in threads:
@@ -109,46 +99,6 @@ def entry(path: str) -> Optional[Dict[str, Any]]:
         "mode": "%04o" % stat.S_IMODE(found.st_mode),
         "uid": found.st_uid,
     }
-
-
-def metadata_from_host(rec: Recorder) -> None:
-    """Try cloud metadata and the site's public endpoint as root, nobody, proxy and service uid, all at once."""
-    site = rec.parameters.get("site") or {}
-    public = [str(site[key]) for key in ("public_endpoint", "public_endpoint6") if site.get(key)]
-    wishes = [Connect("metadata", address, HTTP) for address in METADATA]
-    wishes += [Connect("public", host.strip("[]"), int(port)) for host, _, port in (e.rpartition(":") for e in public)]
-    attempts: Dict[str, List[Dict[str, Any]]] = {}
-
-    def attempt(uid: int) -> None:
-        attempts[str(uid)] = connect_as(uid, wishes)
-
-    rec.json("output-counters-before", COUNTERS)
-    uids = {0, NOBODY, docker.service_uid(rec), *_uid_of(PROXY)}
-    threads = [threading.Thread(target=attempt, args=(uid,)) for uid in sorted(uids)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    rec.json("output-counters-after", COUNTERS)
-    rec.note("metadata-output", attempts)
-
-
-def _uid_of(account: str) -> List[int]:
-    """The uid of an account, [] when there is none."""
-    try:
-        return [pwd.getpwnam(account).pw_uid]
-    except KeyError:
-        return []
-
-
-def connect_as(uid: int, wishes: Sequence[Connect]) -> List[Dict[str, Any]]:
-    """What `connect_all` gives when `uid` owns the sockets.
-
-    Packet filters ask for the file-system uid of who made the socket. setfsuid(2) changes it for the calling thread
-    alone, unlike setuid, so no process has to be started; the thread must end afterwards.
-    """
-    ctypes.CDLL(None).setfsuid(uid)
-    return connect_all(wishes)
 
 
 def _read(path: str) -> List[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clawkeep.collector import logs
+from clawkeep.collector.experiments import audit_canary, log_marks
 
 NONCE = "0123456789abcdef"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -42,7 +43,7 @@ def output() -> Iterator[tuple[int, str]]:
 
 def test_a_line_is_written_to_the_engines_pipe(output: tuple[int, str]) -> None:
     reader, path = output
-    assert logs.written(path, "a line\n") == ""
+    assert log_marks.written(path, "a line\n") == ""
     assert os.read(reader, 100) == b"a line\n"
 
 
@@ -51,7 +52,9 @@ def test_a_file_in_the_place_of_the_output_keeps_its_content(tmp_path: Path) -> 
     (tmp_path / "file").write_text("of the host")
     descriptor = os.open(tmp_path / "file", os.O_RDONLY)
     try:
-        assert logs.written(f"/proc/self/fd/{descriptor}", "x\n") == "the gateway's output is no pipe of the engine's"
+        assert (
+            log_marks.written(f"/proc/self/fd/{descriptor}", "x\n") == "the gateway's output is no pipe of the engine's"
+        )
     finally:
         os.close(descriptor)
     assert (tmp_path / "file").read_text() == "of the host"
@@ -59,13 +62,13 @@ def test_a_file_in_the_place_of_the_output_keeps_its_content(tmp_path: Path) -> 
 
 def test_nobody_is_waited_for(tmp_path: Path, output: tuple[int, str]) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "No such device" in soon(logs.written, str(tmp_path / "pipe"), "x\n")
+    assert "No such device" in soon(log_marks.written, str(tmp_path / "pipe"), "x\n")
     writer = int(output[1].rpartition("/")[2])
     os.set_blocking(writer, False)
     with contextlib.suppress(BlockingIOError):
         while True:
             os.write(writer, bytes(65536))
-    assert "cannot be written" in soon(logs.written, output[1], "x\n")
+    assert "cannot be written" in soon(log_marks.written, output[1], "x\n")
 
 
 @pytest.mark.parametrize("kind", ["socket", "terminal", "device", "nothing"])
@@ -77,7 +80,7 @@ def test_what_is_no_pipe_is_left_alone(tmp_path: Path, kind: str) -> None:
         listener.bind(path)
     elif kind == "terminal":
         path = os.ttyname(slave)
-    assert logs.written(path, "x\n")
+    assert log_marks.written(path, "x\n")
     listener.close()
     os.close(slave)
     os.set_blocking(master, False)
@@ -102,7 +105,7 @@ def workspace(tmp_path: Path) -> Path:
 @as_root
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_a_file_is_made_changed_moved_and_removed(workspace: Path, uid: int) -> None:
-    assert logs.touch(str(workspace.parent), "/work", NONCE, uid) == ""
+    assert audit_canary.touch(str(workspace.parent), "/work", NONCE, uid) == ""
     assert list(workspace.iterdir()) == []
 
 
@@ -112,7 +115,7 @@ def test_what_the_agent_puts_in_the_way_is_not_touched(workspace: Path) -> None:
     (workspace.parent / "host").write_text("of the host")
     os.mkfifo(workspace / f"clawkeep-{NONCE}.made")
     (workspace / f"clawkeep-{NONCE}.moved").symlink_to("../host")
-    assert logs.touch(str(workspace.parent), "/work", NONCE, 0) == ""
+    assert audit_canary.touch(str(workspace.parent), "/work", NONCE, 0) == ""
     assert (workspace.parent / "host").read_text() == "of the host"
     assert len(list(workspace.iterdir())) == 2
 
@@ -121,15 +124,15 @@ def test_what_the_agent_puts_in_the_way_is_not_touched(workspace: Path) -> None:
 def test_a_workspace_is_not_found_through_a_link_of_the_agents(workspace: Path) -> None:
     (workspace.parent / "etc").mkdir()
     (workspace / "link").symlink_to("../etc")
-    said = logs.touch(str(workspace.parent), "/work/link", NONCE, 0)
+    said = audit_canary.touch(str(workspace.parent), "/work/link", NONCE, 0)
     assert said == "/work/link cannot be entered: Too many levels of symbolic links"
-    assert "No such file" in logs.touch(str(workspace.parent), "/none", NONCE, 0)
+    assert "No such file" in audit_canary.touch(str(workspace.parent), "/none", NONCE, 0)
 
 
 @as_root
 def test_a_workspace_that_takes_no_file_says_so(workspace: Path) -> None:
     os.chown(workspace, 0, 0)
-    assert "Permission denied" in logs.touch(str(workspace.parent), "/work", NONCE, 1000)
+    assert "Permission denied" in audit_canary.touch(str(workspace.parent), "/work", NONCE, 1000)
 
 
 # --- log files in the agent's own volume -----------------------------------------------------------------------------

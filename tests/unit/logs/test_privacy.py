@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from clawkeep.base.verdict import Unmeasured
-from clawkeep.collector import logs as collector
+from clawkeep.collector import logs as reading
 from clawkeep.collector import others
+from clawkeep.collector.experiments import log_marks as collector
 from clawkeep.collector.recorder import Recorder
 from clawkeep.evidence.document import HostEvidence
 from clawkeep.subjects.entry.web import Gateways
@@ -155,7 +156,7 @@ def test_the_collector_tells_what_nobody_reads_and_how_old_it_is(
         {"path": str(tmp_path / "a.log"), "kind": "file", "changed": 400.0},
         {"path": str(tmp_path), "kind": "directory", "changed": 1.0},
     ]
-    said = collector.readers(Recorder({}), found)
+    said = reading.readers(Recorder({}), found)
     assert said == {
         "control": "ok",
         "files": {str(tmp_path / "a.log"): {"nobody": "EACCES", "age": 600}},

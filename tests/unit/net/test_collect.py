@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from clawkeep.collector import network
+from clawkeep.collector.experiments import metadata
 from clawkeep.collector.experiments.connects import Connect
 from clawkeep.collector.network import (
     LIST_SAVED,
     LIST_SAVED_LAYER,
-    connect_as,
     entry,
     legacy_iptables,
-    metadata_from_host,
 )
 from clawkeep.collector.recorder import Recorder
 from clawkeep.subjects.network.firewall import policy, saved_layers
@@ -80,10 +79,12 @@ def test_every_user_tries_metadata_and_the_public_endpoint(monkeypatch: pytest.M
         tried[uid] = [f"{wish.group} {wish.target}" for wish in wishes]
         return [{"group": wish.group} for wish in wishes]
 
-    monkeypatch.setattr("clawkeep.collector.network.connect_as", pretend)
-    monkeypatch.setattr("clawkeep.collector.network._uid_of", lambda account: [13] if account == "proxy" else [])
+    monkeypatch.setattr("clawkeep.collector.experiments.metadata.connect_as", pretend)
+    monkeypatch.setattr(
+        "clawkeep.collector.experiments.metadata._uid_of", lambda account: [13] if account == "proxy" else []
+    )
     recorder = Recorder({"site": {"public_endpoint": "198.51.100.10:80", "public_endpoint6": "[2001:db8:51::10]:80"}})
-    metadata_from_host(recorder)
+    metadata.collect(recorder)
     assert set(tried) == {0, 13, 1000, 65534}
     assert tried[0] == [
         *(f"metadata {f'[{address}]' if ':' in address else address}:80" for address in METADATA),
@@ -102,7 +103,7 @@ def test_another_user_s_socket_is_made_by_one_thread_alone() -> None:
         return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[4])
 
     def as_somebody() -> None:
-        connect_as(65534, [])
+        metadata.connect_as(65534, [])
         found.append(fsuid())
 
     thread = threading.Thread(target=as_somebody)

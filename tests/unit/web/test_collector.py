@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from clawkeep.collector import docker, proc, web
-from clawkeep.collector.experiments import turns
+from clawkeep.collector import docker, proc
+from clawkeep.collector.experiments import gateways, turns
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-READERS: tuple[Callable[[int], dict[str, object]], ...] = (web.settings, turns.settings)
+READERS: tuple[Callable[[int], dict[str, object]], ...] = (gateways.settings, turns.settings)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     if os.geteuid() == 0:
         os.chown(folder, 1000, 1000)
-    monkeypatch.setattr(web, "CONFIG", str(folder / "openclaw.json"))
+    monkeypatch.setattr(gateways, "CONFIG", str(folder / "openclaw.json"))
     return folder / "openclaw.json"
 
 

@@ -23,7 +23,8 @@ import threading
 import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from clawkeep.collector import docker, namespaces, web
+from clawkeep.collector import docker, namespaces
+from clawkeep.collector.experiments import gateways
 from clawkeep.collector.recorder import Recorder, short
 from clawkeep_host import files, foreign_json, openclaw_state
 from clawkeep_host.agents import name_of
@@ -119,7 +120,7 @@ def collect(rec: Recorder) -> None:
     if not rec.parameters.get("turns", True):
         rec.note("turn-marks", {})
         return
-    agents = [(one, web.port_of(one)) for one in docker.agents(rec)]
+    agents = [(one, gateways.port_of(one)) for one in docker.agents(rec)]
     found, sent = [], {}
     for container, port in agents:
         if not port:
@@ -134,7 +135,7 @@ def collect(rec: Recorder) -> None:
 def gateway(rec: Recorder, container: Dict[str, Any], port: int) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """What was tried at one gateway and what its state tells of it, and the words for which the log store is asked."""
     pid = int(container["State"]["Pid"])
-    token = web.environment(container).get(web.VARIABLE, "")
+    token = gateways.environment(container).get(gateways.VARIABLE, "")
     set_up = settings(pid)
     found: Dict[str, Any] = {"name": name_of(container), "settings": set_up, "turns": [], "tried": ""}
     since = int(time.time() * 1000)
@@ -165,7 +166,7 @@ def forget(pid: int, port: int, token: str, sessions: List[str]) -> None:
 def settings(pid: int) -> Dict[str, Any]:
     """The part of the gateway's settings that recording hangs on, as its process sees them, or `problem`."""
     try:
-        whole = web.written_settings(pid)
+        whole = gateways.written_settings(pid)
         audit = (whole.get("logging") or {}).get("audit") or {}
         keeping = (whole.get("session") or {}).get("maintenance") or {}
         provider = ((whole.get("models") or {}).get("providers") or {}).get(PROVIDER) or {}
@@ -185,7 +186,7 @@ def settings(pid: int) -> Dict[str, Any]:
 
 def state(container: Dict[str, Any], pid: int) -> Tuple[str, str]:
     """The gateway's root as the host reaches it, and its state in there."""
-    place = web.environment(container).get("OPENCLAW_STATE_DIR") or "/home/node/.openclaw"
+    place = gateways.environment(container).get("OPENCLAW_STATE_DIR") or "/home/node/.openclaw"
     return "/proc/%d/root" % pid, place
 
 

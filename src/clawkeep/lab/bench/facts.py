@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clawkeep.collector import web
+from clawkeep.collector.experiments import gateways
 from clawkeep.collector.experiments import turns as experiment
 from clawkeep.collector.recorder import Recorder
 from clawkeep.lab.bench.gateway import Agent
@@ -20,7 +20,7 @@ def facts(agent: Agent, tier: Tier, *, turns: bool) -> dict[str, Any]:
     """
     recorder = Recorder({"tier": dict(tier.settings), "turns": turns})
     container = dict(agent.container)
-    recorder.note(GATEWAYS, [web.gateway(container, agent.port)])
+    recorder.note(GATEWAYS, [gateways.gateway(container, agent.port)])
     if turns:
         told, _ = experiment.gateway(recorder, container, agent.port)
         recorder.note(TURNS, [told])

@@ -17,7 +17,8 @@ from typing import Any
 
 from clawkeep.base import repo
 from clawkeep.base.repo import Repo
-from clawkeep.collector import namespaces, web
+from clawkeep.collector import namespaces
+from clawkeep.collector.experiments import gateways
 from clawkeep.lab.bench import container as containers
 from clawkeep.lab.bench import isolation
 from clawkeep.lab.bench.changes import NONE, Changes, merge
@@ -79,7 +80,7 @@ def gateway(tier: str, changes: Changes = NONE, checkout: Repo | None = None) ->
         began = time.monotonic()
         with isolation.running(wanted, folder / "work", folder / "output.log") as pid:
             inspect = containers.inspected(made.service, tree, environment, pid)
-            port = web.port_of(inspect)
+            port = gateways.port_of(inspect)
             if port is None:
                 raise LabError(f"the gateway of {tier} publishes no port")
             _await_ready(pid, port, folder / "output.log")
@@ -93,7 +94,7 @@ def gateway(tier: str, changes: Changes = NONE, checkout: Repo | None = None) ->
 
 def _env_file(folder: Path, changes: Changes) -> str:
     """gateway.env as the host has it: a token of 32 random bytes, and what is changed."""
-    pairs = {web.VARIABLE: secrets.token_hex(32), **changes.environment}
+    pairs = {gateways.VARIABLE: secrets.token_hex(32), **changes.environment}
     text = "".join(f"{name}={value}\n" for name, value in pairs.items())
     path = folder / "gateway.env"
     path.touch(mode=0o600)

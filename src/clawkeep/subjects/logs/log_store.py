@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from clawkeep.base.verdict import Unmeasured
-from clawkeep.collector.logs import canary_of
+from clawkeep.collector.experiments.log_marks import canary_of
 from clawkeep.evidence.document import Document, HostEvidence
 from clawkeep.evidence.parsing import legible, mapping, rows, text
 from clawkeep.subjects.logs.log_agent import marks
