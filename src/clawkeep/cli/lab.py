@@ -44,9 +44,24 @@ def main() -> None:
 
 
 @app.command()
-def up(scenario: Scenario) -> None:
+def up(
+    scenario: Scenario,
+    proven: Annotated[
+        str | None,
+        typer.Option(metavar="TIER", help="Not a fresh host: the one kept when it was last proven as TIER."),
+    ] = None,
+) -> None:
     """Boot the scenario's host and the world around it; ready when ssh, world and Docker answer."""
-    labs.up(state.lab(scenario))
+    if proven is not None:
+        labs.up_proven(state.lab(scenario), proven)
+    else:
+        labs.up(state.lab(scenario))
+
+
+@app.command()
+def keep(scenario: Scenario) -> None:
+    """Keep the host of the snapshot `green` for `up --proven`, under the digest of all that went into it."""
+    labs.keep(state.lab(scenario))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clawkeep.base import repo
-from clawkeep.lab import cache, colleague, image, inventory, machine, network, records, ssh, state, tools
+from clawkeep.lab import cache, colleague, image, inventory, machine, network, proven, records, ssh, state, tools
 from clawkeep.lab.errors import LabError
 from clawkeep.lab.image import HostImage
 from clawkeep.lab.progress import say, step
@@ -86,6 +86,26 @@ def up(lab: Lab) -> None:
             with step("booting the lab host"):
                 _await_host(lab, port)
         say(f"lab: {lab.scenario.name} is up; inventory: {inventory.folder(lab)}")
+
+
+def up_proven(lab: Lab, tier: str) -> None:
+    """Bring the lab up from a machine that was kept when it was proven as that tier, in place of whatever is there."""
+    tools.need_root()
+    kept = proven.find(lab, tier, image.ensure().folder)
+    with _alone(lab):
+        _clear(lab)
+        with step(f"copying the machine that was proven as {tier}"):
+            proven.bring(kept, lab)
+    restore(lab, proven.SNAPSHOT)
+
+
+def keep(lab: Lab) -> None:
+    """Keep the proven machine for `up_proven`."""
+    with _alone(lab):
+        record = _record(lab, running=True)
+        with step(f"keeping the machine that was proven as {state.tier(lab)}"):
+            proven.keep(lab)
+            ssh.set_clock(lab, record.port, _RESTORE_PATIENCE)
 
 
 def down(lab: Lab) -> None:

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import uuid
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,6 +132,17 @@ def _command_line(lab: Lab, public_key: str) -> str:
             f"systemd.set_credential_binary=tmpfiles.extra:{b64encode(lines.encode()).decode()}",
         )
     )
+
+
+@contextmanager
+def paused(lab: Lab) -> Iterator[None]:
+    """The running machine stands still, and its disk's file is whole."""
+    with qmp.connected(Files(lab.state).monitor) as monitor:
+        monitor.execute("stop")
+        try:
+            yield
+        finally:
+            monitor.execute("cont")
 
 
 def save(lab: Lab, name: str) -> None:
