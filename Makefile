@@ -57,6 +57,10 @@ agent-bench: setup-lab ## Gateways on this machine, good and broken, in namespac
 browser: setup-lab ## The HTML report in headless Chromium, hostile text and all; a minute, no host
 	pytest -q tests/browser -m browser
 
+.PHONY: bench
+bench: setup ## Every benchmark that can be run here, as one page; minutes. SCENARIO=climb also measures a lab that is up
+	@scripts/bench
+
 .PHONY: demo
 demo: setup-lab ## Boot the safe lab, converge tier 1, verify it, and leave the host up for a look
 	scripts/demo $(SCENARIO)
